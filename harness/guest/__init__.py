@@ -1,0 +1,1 @@
+"""The life of one guest: how it is started, spoken to, watched, and ended."""

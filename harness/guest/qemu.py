@@ -1,0 +1,97 @@
+"""QEMU's command line for a guest. Pure: it starts nothing.
+
+microvm needs its PIT and PIC to have a clock under TCG, and ``tsc_early_khz`` or one boot in
+two hangs while the kernel calibrates its time-stamp counter against the PIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROGRAM = "qemu-system-x86_64"
+MEMORY_MIB = 512
+VCPUS = 2
+# With emulation, the plainest model that Debian's programs run on boots quickest.
+CPU_MODELS: Mapping[str, str] = {"tcg": "qemu64", "kvm": "host"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a guest is made of. ``tsc_khz`` is the host's rate, 0 where it is not known."""
+
+    accelerator: str
+    cpu_model: str
+    kernel: Path
+    initrd: Path
+    root: Path | None = None
+    layers: Mapping[str, Path] = field(default_factory=dict)
+    tsc_khz: int = 0
+    arguments: tuple[str, ...] = ()
+    memory_mib: int = MEMORY_MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sockets:
+    """File descriptors, one end of a socket pair each, that QEMU inherits."""
+
+    channel: int
+    console: int
+    serial: int
+    qmp: int
+
+
+def kernel_arguments(machine: Machine) -> tuple[str, ...]:
+    """The kernel's command line, as words.
+
+    A crash must end QEMU at once: an oops panics, a panic reboots, and a reboot is the end
+    (``-no-reboot``). Later words win over earlier ones.
+    """
+    words = ["console=ttyS0", "panic=-1", "oops=panic", "reboot=t", "mitigations=off", "audit=1"]
+    if machine.accelerator == "tcg" and machine.tsc_khz:
+        words.append(f"tsc_early_khz={machine.tsc_khz}")
+    if machine.layers:
+        words.append(f"nsaudit.layers={','.join(machine.layers)}")
+    return (*words, *machine.arguments)
+
+
+def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
+    """The whole command line. Disks are read-only, and the network cannot reach out."""
+    threads = ",thread=multi" if machine.accelerator == "tcg" else ""
+    words: list[str] = [
+        *(PROGRAM, "-M", "microvm,pit=on,pic=on,rtc=on"),
+        *("-accel", machine.accelerator + threads),
+        *("-cpu", machine.cpu_model),
+        *("-smp", str(VCPUS), "-m", str(machine.memory_mib)),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *("-chardev", f"socket,id=console,fd={sockets.console}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=qmp,fd={sockets.qmp}", "-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"socket,id=channel,fd={sockets.channel}"),
+        *("-chardev", f"socket,id=serial,fd={sockets.serial}"),
+        *("-device", "virtio-serial-device"),
+        *("-device", "virtconsole,chardev=serial"),
+        *("-device", "virtserialport,chardev=channel,name=nsaudit"),
+        *("-device", "virtio-rng-device"),
+        *("-netdev", "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"),
+        *("-device", "virtio-net-device,netdev=net"),
+        *("-kernel", str(machine.kernel), "-initrd", str(machine.initrd)),
+        *("-append", " ".join(kernel_arguments(machine))),
+    ]
+    for number, disk in enumerate(_disks(machine)):
+        words += ["-drive", f"id=disk{number},if=none,format=raw,readonly=on,file={_escaped(disk)}"]
+    # QEMU fills microvm's slots from the last to the first, and the kernel names disks in
+    # the order of the slots: the last one on the command line becomes vda.
+    for number in reversed(range(len(_disks(machine)))):
+        words += ["-device", f"virtio-blk-device,drive=disk{number}"]
+    return tuple(words)
+
+
+def _disks(machine: Machine) -> Sequence[Path]:
+    return [machine.root, *machine.layers.values()] if machine.root else []
+
+
+def _escaped(path: Path) -> str:
+    """A path inside an option: QEMU reads a doubled comma as one."""
+    return str(path).replace(",", ",,")

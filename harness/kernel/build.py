@@ -1,0 +1,247 @@
+"""Builds kernels: a stack and a configuration in, ``vmlinux`` out, cached by content.
+
+The key of a kernel is its tree id, its configuration, the compiler and this recipe. All
+stacks of one base and configuration share one object folder and one worktree, always at the
+same paths, so that going from one to another compiles what differs and links.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness import proc
+from harness.errors import BuildError, CommandFailed, UsageError
+from harness.kernel import kconfig
+from harness.kernel.kconfig import Kconfig
+from harness.kernel.tree import git, open_tree
+from harness.model import Base, Kernel, Stack
+from harness.workspace import Workspace, digest, write_atomically
+
+log = logging.getLogger(__name__)
+
+_RECIPE = "1"
+_DEADLINE_S = 4 * 3600.0
+# A kernel must not know when, where and by whom it was built.
+_IDENTITY = (
+    "KBUILD_BUILD_TIMESTAMP=2000-01-01",
+    "KBUILD_BUILD_USER=nsaudit",
+    "KBUILD_BUILD_HOST=nsaudit",
+    "LOCALVERSION=",
+)
+_COMPILED = re.compile(r"  (?:CC|AS|HOSTCC) +\S")
+_COMPLAINT = re.compile(r"(?:\berror\b|undefined reference|\*\*\*)", re.IGNORECASE)
+_SYMBOL = re.compile(r"^(?:menu)?config (\w+)$", re.MULTILINE)
+_BZIMAGE = Path("arch/x86/boot/bzImage")
+
+
+class Progress(Protocol):
+    """Called as a build goes on: files compiled, about how many there are, seconds."""
+
+    def __call__(self, stack: str, done: int, expected: int, seconds: float, /) -> None: ...
+
+
+def no_progress(_stack: str, _done: int, _expected: int, _seconds: float, /) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """What all builds of one run have in common.
+
+    ``kconfigs`` is the folder of fragments, ``values`` what their templates may name,
+    ``config`` the configuration's name.
+    """
+
+    workspace: Workspace
+    kconfigs: Path
+    values: Mapping[str, object]
+    config: str = "default"
+    progress: Progress = no_progress
+    on_step: Callable[[str], None] = log.info
+
+    def build(self, stack: Stack, *, bzimage: bool = False) -> Kernel:
+        """The kernel of a stack, from the cache where it is there."""
+        wanted = self.wanted(stack.base)
+        with self.workspace.lock(f"tree-{stack.base.name}"):
+            source = open_tree(self.workspace, stack.base, self.on_step)
+            commit = source.commit_of(stack)
+            tree = source.tree_of(commit)
+            key = digest(_RECIPE, tree, wanted.digest, _compiler())
+
+            def fill(folder: Path) -> None:
+                source.check_out(commit)
+                objects = self._objects(stack.base.name, wanted)
+                self._compile(stack, source.folder, objects, wanted, "vmlinux")
+                _keep(objects, folder)
+
+            entry = self.workspace.make("kernel", key, fill)
+
+            def fill_bzimage(folder: Path) -> None:
+                source.check_out(commit)
+                objects = self._objects(stack.base.name, wanted)
+                self._compile(stack, source.folder, objects, wanted, "bzImage")
+                shutil.copy(objects / _BZIMAGE, folder / "bzImage")
+
+            image = self.workspace.make("bzimage", key, fill_bzimage) if bzimage else None
+        return _describe(stack, entry, image and image / "bzImage", tree, wanted)
+
+    def build_directory(self, folder: Path, base: Base, *, bzimage: bool = False) -> Kernel:
+        """The kernel of a developer's own tree as it stands, built out of it, incrementally.
+
+        The tree is never written to. Raises UsageError when it cannot be built out of tree.
+        """
+        if not (folder / "Kconfig").is_file():
+            raise UsageError(f"{folder} is no kernel tree", hint="name the folder with Kconfig")
+        if (folder / ".config").exists() or (folder / "include" / "config").exists():
+            raise UsageError(
+                f"{folder} was built in place, so make will not build it elsewhere",
+                hint=f"make -C {folder} mrproper    (it removes your .config: save it)",
+            )
+        stack = Stack(name="tree", base=base)
+        wanted = self.wanted(base)
+        name = f"tree-{digest(str(folder.resolve()))[:12]}"
+        with self.workspace.lock(name):
+            objects = self._objects(name, wanted)
+            targets = ["vmlinux", *(["bzImage"] if bzimage else [])]
+            self._compile(stack, folder, objects, wanted, *targets)
+            tree = _tree_id(folder)
+            key = digest(_RECIPE, (objects / "vmlinux").read_bytes(), wanted.digest)
+            entry = self.workspace.make("kernel", key, lambda made: _keep(objects, made))
+            image = None
+            if bzimage:
+                image = self.workspace.make(
+                    "bzimage", key, lambda made: shutil.copy(objects / _BZIMAGE, made) and None
+                )
+        return _describe(stack, entry, image and image / "bzImage", tree, wanted)
+
+    def wanted(self, base: Base) -> Kconfig:
+        """What the configuration asks of a kernel of this base."""
+        return kconfig.load(self.kconfigs, self.config, base.name, self.values)
+
+    def _objects(self, name: str, wanted: Kconfig) -> Path:
+        return self.workspace.work("objects", f"{name}-{digest(wanted.digest, _compiler())[:12]}")
+
+    def _compile(
+        self, stack: Stack, source: Path, objects: Path, wanted: Kconfig, *targets: str
+    ) -> None:
+        make = [*_make_words(source, objects)]
+        _configure(make, source, objects, wanted)
+        memory = objects / "nsaudit-compiled"
+        expected = int(memory.read_text()) if memory.is_file() else stack.base.objects
+        began, done = time.monotonic(), 0
+
+        def on_line(line: str) -> None:
+            nonlocal done
+            if _COMPILED.match(line):
+                done += 1
+                self.progress(stack.name, done, expected, time.monotonic() - began)
+
+        build_log = objects / "nsaudit-build.log"
+        jobs = f"-j{len(os.sched_getaffinity(0))}"
+        try:
+            proc.run(
+                [*make, jobs, *targets],
+                deadline_s=_DEADLINE_S,
+                env=_ccache_env(self.workspace),
+                log_to=build_log,
+                on_line=on_line,
+            )
+        except CommandFailed as error:
+            lines = error.output.splitlines()
+            first = next((line for line in lines if _COMPLAINT.search(line)), error.message)
+            raise BuildError(
+                f"{stack.name} does not build: {first.strip()}",
+                hint=f"the whole story: {build_log}",
+                log=build_log,
+            ) from error
+        if not memory.is_file():
+            write_atomically(memory, str(done))
+
+
+def _make_words(source: Path, objects: Path) -> Sequence[str | Path]:
+    cc = ["CC=ccache gcc"] if proc.find_tool("ccache") else []
+    return ["make", "-C", source, f"O={objects}", *_IDENTITY, *cc]
+
+
+def _ccache_env(workspace: Workspace) -> Mapping[str, str]:
+    return {"CCACHE_BASEDIR": str(workspace.root), "CCACHE_NOHASHDIR": "1"}
+
+
+def _compiler() -> str:
+    for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
+        proc.require_tool(tool)
+    return proc.run(["gcc", "--version"]).stdout.partition("\n")[0]
+
+
+def _configure(
+    make: Sequence[str | Path], source: Path, objects: Path, wanted: Kconfig
+) -> None:
+    """Writes ``.config``, and leaves it alone when it would be the same."""
+    asked, fresh, final = (objects / name for name in ("nsaudit.config", ".config.new", ".config"))
+    asked.write_text(wanted.render())
+    fresh.unlink(missing_ok=True)
+    environment = {"KCONFIG_ALLCONFIG": str(asked), "KCONFIG_CONFIG": str(fresh)}
+    try:
+        proc.run([*make, "--silent", "allnoconfig"], env=environment)
+    except CommandFailed as error:
+        raise BuildError(
+            f"make allnoconfig failed in {source}: {error.output.strip()[-300:]}"
+        ) from error
+    actual = kconfig.parse_kconfig(fresh.read_text(), str(final))
+    if broken := wanted.find_broken(actual):
+        raise kconfig.explain_broken(wanted, broken, _declared(source, broken))
+    if not final.is_file() or final.read_bytes() != fresh.read_bytes():
+        fresh.replace(final)
+
+
+def _declared(source: Path, names: Mapping[str, str]) -> frozenset[str]:
+    """Which of these options any Kconfig file of the tree declares."""
+    known = {
+        f"CONFIG_{name}"
+        for path in source.rglob("Kconfig*")
+        if path.is_file()
+        for name in _SYMBOL.findall(path.read_text(errors="replace"))
+    }
+    return frozenset(known & set(names))
+
+
+def _keep(objects: Path, folder: Path) -> None:
+    shutil.copy(objects / "vmlinux", folder / "vmlinux")
+    shutil.copy(objects / "System.map", folder / "System.map")
+    shutil.copy(objects / ".config", folder / "config")
+    release = (objects / "include" / "config" / "kernel.release").read_text().strip()
+    (folder / "kernel.json").write_text(json.dumps({"release": release}))
+
+
+def _describe(
+    stack: Stack, entry: Path, bzimage: Path | None, tree: str, wanted: Kconfig
+) -> Kernel:
+    return Kernel(
+        stack=stack.name,
+        base=stack.base.name,
+        release=json.loads((entry / "kernel.json").read_text())["release"],
+        series=tuple(series.name for series in stack.series),
+        tree=tree,
+        config=entry / "config",
+        config_digest=wanted.digest,
+        vmlinux=entry / "vmlinux",
+        bzimage=bzimage,
+    )
+
+
+def _tree_id(folder: Path) -> str:
+    """The tree id of a git checkout with its changes, or nothing where it is none."""
+    try:
+        stash = git(folder, "stash", "create")
+        return git(folder, "rev-parse", f"{stash or 'HEAD'}^{{tree}}")
+    except CommandFailed:
+        return ""

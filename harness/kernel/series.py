@@ -1,0 +1,151 @@
+"""Reads ``kernel-patches/``: which series there are, and which stacks are built of them.
+
+``stacks.toml`` has one table a family: ``series`` in the order in which they are applied, and
+the ``bases`` it is kept for; the stack of family F on base B is called ``F-B``. The unpatched
+stacks, ``vanilla-B``, need no entry. A series folder holds ``series.toml`` and one folder of
+``git format-patch`` files for each base.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.errors import SeriesError, UsageError
+from harness.kernel.sources import load_bases
+from harness.model import Base, Series, Stack
+
+_T = TypeVar("_T")
+
+ORIGINS = ("ours", "unfix", "mutant", "upstream", "list", "revert")
+_SERIES_KEYS = {"title": str, "origin": str, "needs": list, "proves": list}
+_STACK_KEYS = {"series": list, "bases": list}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Everything that can be built, by name."""
+
+    bases: Mapping[str, Base]
+    series: Mapping[str, Series]
+    stacks: Mapping[str, Stack]
+
+    def require_stack(self, name: str) -> Stack:
+        """The stack of that name; UsageError names near misses."""
+        return _require(self.stacks, name, "stack", "nsaudit stacks")
+
+    def require_base(self, name: str) -> Base:
+        """The base of that name; UsageError names near misses."""
+        return _require(self.bases, name, "base", "nsaudit stacks")
+
+
+def _require(known: Mapping[str, _T], name: str, kind: str, listing: str) -> _T:
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    meant = f"did you mean {', '.join(near)}?    " if near else ""
+    raise UsageError(f"there is no {kind} {name!r}", hint=f"{meant}{listing} lists them")
+
+
+def load(folder: Path) -> Catalogue:
+    """Reads a whole ``kernel-patches`` folder. Raises SeriesError for what is malformed."""
+    bases = load_bases(folder / "bases.toml")
+    series = {
+        str(path.parent.relative_to(folder)): _load_series(path, folder)
+        for path in sorted(folder.rglob("series.toml"))
+    }
+    stacks = {
+        f"vanilla-{name}": Stack(name=f"vanilla-{name}", base=base) for name, base in bases.items()
+    }
+    path = folder / "stacks.toml"
+    for family, table in read_toml(path).items():
+        where = f"{path.name}: [{family}]"
+        entry = _checked(table, _STACK_KEYS, where)
+        for base in entry["bases"]:
+            stack = _make_stack(f"{family}-{base}", base, entry["series"], bases, series, where)
+            if stack.name in stacks:
+                raise SeriesError(f"{where}: there are two stacks called {stack.name}")
+            stacks[stack.name] = stack
+    return Catalogue(bases=bases, series=series, stacks=stacks)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's content; SeriesError with the file's name when there is none to be had."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SeriesError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SeriesError(f"{path.name} is not TOML: {error}", hint=f"mend {path}") from error
+
+
+def _checked(table: Any, keys: Mapping[str, type], where: str) -> dict[str, Any]:
+    """A table with exactly these keys, lists being of strings; the optional ones filled in."""
+    if not isinstance(table, dict):
+        raise SeriesError(f"{where} is not a table")
+    if unknown := sorted(set(table) - set(keys)):
+        raise SeriesError(f"{where}: unknown key {unknown[0]!r}", hint=f"known: {', '.join(keys)}")
+    checked: dict[str, Any] = {"needs": [], "proves": []}
+    for key, kind in keys.items():
+        value = table.get(key, checked.get(key))
+        words = value if isinstance(value, list) else [value]
+        if not isinstance(value, kind) or not all(isinstance(word, str) for word in words):
+            wanted = "a list of strings" if kind is list else "a string"
+            raise SeriesError(f"{where}: {key!r} must be {wanted}")
+        checked[key] = value
+    return checked
+
+
+def _load_series(path: Path, folder: Path) -> Series:
+    name = str(path.parent.relative_to(folder))
+    entry = _checked(read_toml(path), _SERIES_KEYS, f"{name}/series.toml")
+    if entry["origin"] not in ORIGINS:
+        raise SeriesError(
+            f"{name}/series.toml: origin {entry['origin']!r} is unknown",
+            hint=f"one of: {', '.join(ORIGINS)}",
+        )
+    patches = {
+        base.name: tuple(sorted(p for p in base.glob("*.patch") if not p.name.startswith("0000-")))
+        for base in sorted(path.parent.iterdir())
+        if base.is_dir()
+    }
+    return Series(
+        name=name,
+        title=entry["title"],
+        origin=entry["origin"],
+        needs=tuple(entry["needs"]),
+        proves=tuple(entry["proves"]),
+        patches=patches,
+    )
+
+
+def _make_stack(
+    name: str,
+    base: str,
+    wanted: list[str],
+    bases: Mapping[str, Base],
+    series: Mapping[str, Series],
+    where: str,
+) -> Stack:
+    if base not in bases:
+        raise SeriesError(f"{where}: there is no base {base!r}", hint="bases stand in bases.toml")
+    chosen: list[Series] = []
+    for one in wanted:
+        if one not in series:
+            raise SeriesError(f"{where}: there is no series {one!r}", hint=f"{one}/series.toml?")
+        if not series[one].patches.get(base):
+            raise SeriesError(
+                f"{where}: series {one} has no patches for base {base}",
+                hint=f"put them in {one}/{base}/",
+            )
+        missing = set(series[one].needs) - {done.name for done in chosen}
+        if missing:
+            raise SeriesError(
+                f"{where}: series {one} needs {', '.join(sorted(missing))} before it"
+            )
+        chosen.append(series[one])
+    return Stack(name=name, base=bases[base], series=tuple(chosen))

@@ -1,0 +1,154 @@
+"""The source of a stack as git knows it: the pristine base as a root commit, patches on top.
+
+Each base has one repository with one worktree, which all its stacks share: going from one
+stack to another touches only the files in which they differ, so that ``make`` compiles only
+those. Patches are applied elsewhere, in a sparse worktree that holds just the files that
+they name.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness import proc
+from harness.errors import ApplyError, CommandFailed
+from harness.kernel import sources
+from harness.model import Base, Stack
+from harness.workspace import Workspace, digest
+
+log = logging.getLogger(__name__)
+
+# Commits must come out the same whoever makes them, and whatever git is told elsewhere.
+_ENV: Mapping[str, str] = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "nsaudit",
+    "GIT_AUTHOR_EMAIL": "nsaudit@localhost",
+    "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
+    "GIT_COMMITTER_NAME": "nsaudit",
+    "GIT_COMMITTER_EMAIL": "nsaudit@localhost",
+    "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
+}
+_NAMED = re.compile(r"^(?:diff --git a/(\S+) b/(\S+)|rename (?:from|to) (\S+))$", re.MULTILINE)
+_REFUSED = re.compile(r"error: (?:patch failed: )?(\S+?)(?::\d+)?(?:: |$)", re.MULTILINE)
+_NUMBER = re.compile(r"^Patch failed at (\d+)", re.MULTILINE)
+
+
+def git(folder: Path, *words: str | Path, **options: object) -> str:
+    """Runs git in a folder and returns its output, stripped of the last newline."""
+    done = proc.run(["git", "-C", folder, *words], env=_ENV, **options)  # type: ignore[arg-type]
+    return done.stdout.rstrip("\n")
+
+
+class Tree:
+    """The repository of one base. Its methods expect the lock ``tree-<base>`` to be held."""
+
+    def __init__(self, workspace: Workspace, base: Base, folder: Path, root: str) -> None:
+        self.workspace = workspace
+        self.base = base
+        self.folder = folder
+        self.root = root
+
+    def commit_of(self, stack: Stack) -> str:
+        """The commit of a stack: its patches, exactly, on the root commit.
+
+        Raises ApplyError that names the patch, the file and the next command.
+        """
+        if not stack.patches:
+            return self.root
+        contents = [path.read_bytes() for path in stack.patches]
+        ref = f"refs/nsaudit/{digest(self.root, *contents)}"
+        known = proc.run(
+            ["git", "-C", self.folder, "rev-parse", "--verify", "-q", ref], env=_ENV, check=False
+        )
+        if known.status == 0:
+            return known.stdout.strip()
+        commit = self._apply(stack, [raw.decode(errors="replace") for raw in contents])
+        git(self.folder, "update-ref", ref, commit)
+        return commit
+
+    def tree_of(self, commit: str) -> str:
+        """The tree id of a commit: the same content has the same id, everywhere."""
+        return git(self.folder, "rev-parse", f"{commit}^{{tree}}")
+
+    def check_out(self, commit: str) -> None:
+        """Makes the worktree hold a commit, touching only the files that differ."""
+        git(self.folder, "checkout", "--quiet", "--force", "--detach", commit)
+
+    def _apply(self, stack: Stack, texts: Sequence[str]) -> str:
+        named = {name for text in texts for found in _NAMED.findall(text) for name in found if name}
+        with self.workspace.scratch() as scratch:
+            folder = scratch / "sparse"
+            git(self.folder, "worktree", "add", "--no-checkout", "--detach", folder, self.root)
+            try:
+                patterns = "\n".join(f"/{name}" for name in sorted(named))
+                sparse = ("sparse-checkout", "set", "--no-cone", "--stdin")
+                git(folder, *sparse, given=patterns.encode())
+                git(folder, "checkout", "--quiet", "--detach", self.root)
+                try:
+                    git(folder, "am", "--no-3way", "--quiet", *stack.patches)
+                except CommandFailed as error:
+                    raise self._explain(stack, folder, error) from error
+                return git(folder, "rev-parse", "HEAD")
+            finally:
+                git(self.folder, "worktree", "remove", "--force", folder)
+
+    def _explain(self, stack: Stack, folder: Path, error: CommandFailed) -> ApplyError:
+        number = _NUMBER.search(error.output)
+        # git am stops at the first that fails and numbers from 1.
+        patch = stack.patches[int(number[1]) - 1 if number else 0]
+        refused = _REFUSED.search(error.output)
+        file = refused[1] if refused else "?"
+        reverse = proc.run(
+            ["git", "-C", folder, "apply", "--check", "--reverse", patch], env=_ENV, check=False
+        )
+        if reverse.status == 0:
+            return ApplyError(
+                f"{patch.name} is in {stack.base.name} already (stack {stack.name})",
+                hint=f"take it out of {patch.parent}",
+            )
+        return ApplyError(
+            f"{patch.name} does not apply to {stack.base.name}\n"
+            f"  stack: {stack.name}      file: {file}",
+            hint=f"nsaudit patches edit {stack.name}    (opens the tree where it stops)",
+        )
+
+
+def open_tree(
+    workspace: Workspace, base: Base, on_step: Callable[[str], None] = log.info
+) -> Tree:
+    """The tree of a base; fetched and imported where it is new. Hold ``tree-<base>``."""
+    fetched = sources.fetch(base, workspace)
+    if fetched.note:
+        log.warning("%s", fetched.note)
+    folder = workspace.work("trees", f"{base.name}-{fetched.key[:12]}")
+    mark = folder / ".git" / "nsaudit-root"
+    if not mark.is_file():
+        on_step(f"unpacking {base.name} ({fetched.version})")
+        _import(fetched, folder)
+        mark.write_text(git(folder, "rev-parse", "HEAD"))
+    # A killed run may have left a lock of git's; ours says that nobody is at work here.
+    (folder / ".git" / "index.lock").unlink(missing_ok=True)
+    git(folder, "worktree", "prune")
+    return Tree(workspace, base, folder, mark.read_text())
+
+
+def _import(fetched: sources.Fetched, folder: Path) -> None:
+    """Unpacks the pristine source and makes it the root commit."""
+    proc.run(["find", folder, "-mindepth", "1", "-delete"])
+    sources.unpack(fetched, folder)
+    git(folder, "init", "--quiet")
+    # Speed: 90,000 files that are thrown away with the folder need neither fsync nor deltas.
+    for name, value in (
+        ("core.fsync", "none"),
+        ("core.looseCompression", "0"),
+        ("gc.auto", "0"),
+        ("core.untrackedCache", "false"),
+        ("advice.detachedHead", "false"),
+    ):
+        git(folder, "config", name, value)
+    git(folder, "add", "--all", "--force", deadline_s=1800)
+    git(folder, "commit", "--quiet", "-m", f"{fetched.base} {fetched.version}")

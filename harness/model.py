@@ -1,0 +1,237 @@
+"""The words that all other modules speak: frozen values, no behaviour beyond themselves.
+
+This module imports nothing of the project. ``Base``, ``Series`` and ``Stack`` say what is
+built, ``Kernel`` and ``Image`` what came of it, ``Outcome`` and ``Verdict`` what was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianSource:
+    """A ``linux-source-X.Y`` binary package of a Debian suite.
+
+    ``version`` is the package version that the patches were written for. When the archive
+    has dropped it, the newest one is taken and the difference is reported.
+    """
+
+    suite: str
+    package: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """A commit of a git repository: a local path or any URL that git can fetch."""
+
+    repository: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectorySource:
+    """An unpacked kernel tree, taken as it stands."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarballSource:
+    """A tarball by URL (http, https or file) with the SHA-256 of the file, in hex."""
+
+    url: str
+    sha256: str
+
+
+Source = DebianSource | GitSource | DirectorySource | TarballSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """An unpatched kernel. ``objects`` is about how many files its first build compiles."""
+
+    name: str
+    source: Source
+    objects: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One story of patches; ``patches`` maps a base name to its ordered patch files."""
+
+    name: str
+    title: str
+    origin: str
+    needs: tuple[str, ...]
+    proves: tuple[str, ...]
+    patches: Mapping[str, tuple[Path, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """What is built: a base and an ordered list of series."""
+
+    name: str
+    base: Base
+    series: tuple[Series, ...] = ()
+
+    @property
+    def patches(self) -> tuple[Path, ...]:
+        """Every patch file in the order in which it is applied."""
+        return tuple(patch for one in self.series for patch in one.patches[self.base.name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """A built kernel. ``tree`` is the git tree id of its source, ``config_digest`` hex SHA-256."""
+
+    stack: str
+    base: str
+    release: str
+    series: tuple[str, ...]
+    tree: str
+    config: Path
+    config_digest: str
+    vmlinux: Path
+    bzimage: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The guest's root: an erofs file, layers by name, and a digest over all of them."""
+
+    root: Path
+    layers: Mapping[str, Path]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """How guests run on this machine, and why that way.
+
+    ``boot_s`` is what the probe boot took, in seconds; limits are scaled by it.
+    """
+
+    accelerator: str
+    why: str
+    cpu_model: str
+    qemu: str
+    cores: int
+    boot_s: float
+
+
+class Expect(StrEnum):
+    """What an arm is expected to end with."""
+
+    PASS = "PASS"
+    SYMPTOM = "SYMPTOM"
+    FAIL = "FAIL"
+
+
+class Outcome(StrEnum):
+    """How one arm ended. It starts as MISS, on disk, before anything runs."""
+
+    PASS = "PASS"
+    SYMPTOM = "SYMPTOM"
+    FAIL = "FAIL"
+    CRASH = "CRASH"
+    TIMEOUT = "TIMEOUT"
+    ERROR = "ERROR"
+    SKIP = "SKIP"
+    MISS = "MISS"
+
+
+class Verdict(StrEnum):
+    """What the arms of one scenario say together."""
+
+    CONFIRMED = "CONFIRMED"
+    NOT_REPRODUCED = "NOT REPRODUCED"
+    STILL_BROKEN = "STILL BROKEN"
+    VACUOUS = "VACUOUS"
+    BROKEN_TEST = "BROKEN TEST"
+    WORKS = "WORKS"
+    FAILS = "FAILS"
+
+    @property
+    def as_expected(self) -> bool:
+        """True for the two verdicts that leave a run green."""
+        return self in (Verdict.CONFIRMED, Verdict.WORKS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: what was seen, and what each kind of arm should show."""
+
+    name: str
+    observed: str
+    good: str
+    broken: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One stack on which a scenario is asked, with what is expected there."""
+
+    scenario: str
+    stack: str
+    expect: Expect
+
+    @property
+    def folder(self) -> str:
+        """The name of the arm's folder below the run's."""
+        return f"{self.scenario}@{self.stack}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmResult:
+    """What an arm came to, with its evidence.
+
+    ``signature`` is one line that tells why the outcome is what it is. ``evidence`` holds
+    ``errno``, ``records`` and ``lost`` where the scenario has them, and anything else that
+    JSON can say. ``artifacts`` is the folder with the console, the records and the rest.
+    """
+
+    arm: Arm
+    outcome: Outcome = Outcome.MISS
+    signature: str = "planned, never ran"
+    seconds: float = 0.0
+    boot: str = "cold"
+    checks: tuple[Check, ...] = ()
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    artifacts: str = ""
+
+    @property
+    def as_expected(self) -> bool:
+        """True when the outcome is the one that the arm was planned with."""
+        return self.outcome.value == self.arm.expect.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioResult:
+    """All arms of one scenario and what they say together."""
+
+    name: str
+    verdict: Verdict
+    arms: tuple[ArmResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """One whole run. ``started`` is UTC, ISO 8601 with a final Z; ``seconds`` wall time."""
+
+    started: str
+    seconds: float
+    host: Host
+    kernels: tuple[Kernel, ...]
+    scenarios: tuple[ScenarioResult, ...]
+    folder: str = ""
+
+    @property
+    def as_expected(self) -> bool:
+        """True when every verdict is green and there is at least one."""
+        return bool(self.scenarios) and all(one.verdict.as_expected for one in self.scenarios)

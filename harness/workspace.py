@@ -1,0 +1,217 @@
+"""The one owner of paths, locks and publishing below the state folder.
+
+Layout: ``cache/<kind>/<key>/`` holds finished things, immutable, each with a manifest of its
+files; ``work/`` holds what is being built (git worktrees, object folders); ``runs/`` one
+folder for each run; ``locks/`` the lock files; ``tmp/`` what is not finished yet. A folder
+becomes visible in ``cache`` by one rename, so nothing half-written is ever found there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+log = logging.getLogger(__name__)
+
+_MANIFEST = "manifest.json"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256, in hex, over parts that cannot run into each other."""
+    state = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        state.update(f"{len(raw)}:".encode())
+        state.update(raw)
+    return state.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file's content by one rename, so that no reader sees half of it."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        aside.write_text(text)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+class Workspace:
+    """Paths, locks, cache entries and run folders below one state folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._trusted: set[Path] = set()
+        with self._explained():
+            for name in ("cache", "work", "runs", "locks", "tmp"):
+                (root / name).mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def default(cls) -> Workspace:
+        """``$NSAUDIT_STATE``, or ``nsaudit`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+        if named := os.environ.get("NSAUDIT_STATE"):
+            return cls(Path(named).absolute())
+        cache = os.environ.get("XDG_CACHE_HOME")
+        return cls((Path(cache) if cache else Path.home() / ".cache") / "nsaudit")
+
+    # -- locks ---------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Holds a named lock; another process that holds it is waited for, and named in the log.
+
+        It is flock(2) on a file that stays: the kernel drops it with its holder, however that
+        ends, and there is no stale lock to clean up.
+        """
+        path = self.root / "locks" / name.replace("/", "_")
+        with path.open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                log.warning("waiting for %s: process %s has it", name, handle.read().strip())
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+    # -- the cache -----------------------------------------------------------
+
+    def find(self, kind: str, key: str) -> Path | None:
+        """The folder of a finished entry, or None. A damaged one is reported and dropped."""
+        path = self.root / "cache" / kind / key
+        if path in self._trusted:
+            return path
+        if not path.is_dir():
+            return None
+        if damage := _damage(path):
+            log.warning("cache entry %s is damaged (%s): dropped, will be made again", path, damage)
+            shutil.rmtree(path)
+            return None
+        self._trusted.add(path)
+        return path
+
+    def make(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
+        """The folder of an entry; where it is missing, ``fill`` writes it, under a lock.
+
+        ``fill`` is given an empty folder. If it raises, nothing stays behind.
+        """
+        if found := self.find(kind, key):
+            return found
+        with self.lock(f"{kind}-{key}"):
+            if found := self.find(kind, key):
+                return found
+            path = self.root / "cache" / kind / key
+            with self.scratch() as folder:
+                fill(folder)
+                with self._explained():
+                    _write_manifest(folder)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    folder.rename(path)
+            self._trusted.add(path)
+            return path
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder, on the same file system as the cache, that is gone afterwards."""
+        folder = self.root / "tmp" / f"{os.getpid()}-{secrets.token_hex(6)}"
+        with self._explained():
+            folder.mkdir()
+        try:
+            with self._explained():
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def work(self, *names: str) -> Path:
+        """A folder below ``work/`` that outlives the process; its user holds a lock for it."""
+        path = self.root / "work" / Path(*names)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def sweep(self) -> None:
+        """Removes what killed processes left in ``tmp/``."""
+        for folder in (self.root / "tmp").iterdir():
+            owner = folder.name.partition("-")[0]
+            if owner.isdigit() and not Path("/proc", owner).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    # -- runs ----------------------------------------------------------------
+
+    def new_run(self) -> Path:
+        """A new folder below ``runs/``, named by UTC time and a random word."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        folder = self.root / "runs" / f"{stamp}-{secrets.token_hex(3)}"
+        with self._explained():
+            folder.mkdir()
+        return folder
+
+    def prune_runs(self, keep: int) -> None:
+        """Removes all but the newest ``keep`` runs that are older than a day."""
+        runs = sorted((self.root / "runs").iterdir(), reverse=True)
+        for folder in runs[keep:]:
+            if time.time() - folder.stat().st_mtime > 86400:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns a full disk or a read-only folder into one line with the next step."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise HarnessError(
+                    f"no space left below {self.root}",
+                    hint="free some, or name another folder in NSAUDIT_STATE",
+                ) from error
+            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise HarnessError(
+                    f"cannot write below {self.root}: {os.strerror(error.errno)}",
+                    hint="name a folder of yours in NSAUDIT_STATE",
+                ) from error
+            raise
+
+
+def _write_manifest(folder: Path) -> None:
+    files = {
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": file_digest(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+    (folder / _MANIFEST).write_text(json.dumps(files, indent=1))
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with a cache entry, or nothing."""
+    try:
+        files = json.loads((folder / _MANIFEST).read_text())
+        for name, facts in files.items():
+            path = folder / name
+            if path.stat().st_size != facts["size"]:
+                return f"{name} has {path.stat().st_size} bytes instead of {facts['size']}"
+            if file_digest(path) != facts["sha256"]:
+                return f"{name} has another checksum than when it was made"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"its manifest cannot be read: {error}"
+    return ""
