@@ -1,0 +1,395 @@
+"""The door for pytest: scenarios are its tests, one for each arm.
+
+A test that carries the marker ``scenario`` is asked once for every stack of its plan. Its
+outcome is judged from what it saw, not from whether it raised, and is written into the run's
+folder; for pytest it passes when the outcome is the one that the arm expects. Nothing here
+runs for tests without the marker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import pytest
+
+from harness import scenario
+from harness.errors import DeadlineExceeded, GuestCrashed, HarnessError, UsageError
+from harness.guest import serial, ssh
+from harness.guest.machine import Guest
+from harness.jobs import SCENARIOS, Lab
+from harness.model import Arm, ArmResult, Expect, Outcome
+from harness.scenario import Judge, Question
+from harness.workspace import Workspace
+
+ARM_LIMIT_S = 120.0
+_MARKER_KEYS = frozenset({"broken", "good", "config", "layers"})
+
+_lab_key = pytest.StashKey[Lab]()
+_run_key = pytest.StashKey[Path]()
+_judge_key = pytest.StashKey[Judge]()
+_phases_key = pytest.StashKey[list[tuple[Outcome, str]]]()
+_began_key = pytest.StashKey[float]()
+_arms_key = pytest.StashKey[list[Arm]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of ``nsaudit run``, for those who call pytest themselves."""
+    group = parser.getgroup("nsaudit", "kernels and guests")
+    group.addoption("--base", action="append", default=[], help="base to ask on (6.12)")
+    group.addoption("--stack", action="append", default=[], help="stack to ask as a good one")
+    group.addoption("--run-folder", type=Path, help="where the run's results go")
+    group.addoption("--kernel-config", default="default", help="configuration of the kernels")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the markers, and the folder that all processes of a run share."""
+    config.addinivalue_line(
+        "markers",
+        "scenario(broken, good, config, layers): one question, asked of the stacks of these"
+        " families; broken ones must show the symptom",
+    )
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        config.stash[_run_key] = Path(worker["run_folder"])
+    elif folder := config.getoption("--run-folder", None):
+        config.stash[_run_key] = folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tells a worker of pytest-xdist which run it belongs to."""
+    config: pytest.Config = node.config  # type: ignore[attr-defined]
+    node.workerinput["run_folder"] = str(_run_folder(config))  # type: ignore[attr-defined]
+
+
+def _lab(config: pytest.Config) -> Lab:
+    if _lab_key not in config.stash:
+        workspace = Workspace.default()
+        lab = Lab(workspace, config=config.getoption("--kernel-config"))
+        if _run_key in config.stash:
+            lab.restore(config.stash[_run_key])
+        config.stash[_lab_key] = lab
+    return config.stash[_lab_key]
+
+
+def _run_folder(config: pytest.Config) -> Path:
+    if _run_key not in config.stash:
+        config.stash[_run_key] = Workspace.default().new_run()
+    return config.stash[_run_key]
+
+
+# -- collection ------------------------------------------------------------------
+
+
+def _question(metafunc: pytest.Metafunc, marker: pytest.Mark) -> Question:
+    name = metafunc.definition.path.parent.name
+    if marker.args or not marker.kwargs.keys() <= _MARKER_KEYS:
+        odd = sorted(marker.kwargs.keys() - _MARKER_KEYS) or list(marker.args)
+        raise pytest.UsageError(
+            f"scenario {name}: the marker does not know {odd[0]!r};"
+            f" it takes {', '.join(sorted(_MARKER_KEYS))}"
+        )
+    return Question(name=name, **{key: tuple(value) for key, value in marker.kwargs.items()})
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Asks a scenario once for every arm of its plan."""
+    marker = metafunc.definition.get_closest_marker("scenario")
+    if marker is None:
+        return
+    question = _question(metafunc, marker)
+    try:
+        arms = find_arms(question, _lab(metafunc.config), metafunc.config)
+    except HarnessError as error:
+        raise pytest.UsageError(explain(error)) from error
+    metafunc.parametrize(
+        "arm", [pytest.param(arm, id=arm.stack) for arm in arms], indirect=True
+    )
+
+
+def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm, ...]:
+    """The arms that the command line asks for. Raises UsageError for unknown names."""
+    stacks = dict(lab.catalogue.stacks)
+    for kernel in lab.kernels:
+        # A developer's tree or a ready kernel: a stack without patches of ours.
+        if kernel.stack not in stacks:
+            stacks[kernel.stack] = dataclasses.replace(
+                stacks[f"vanilla-{kernel.base}"], name=kernel.stack
+            )
+    chosen: list[str] = config.getoption("--stack")
+    for name in chosen:
+        if name not in stacks:
+            lab.catalogue.require_stack(name)
+    bases = list(dict.fromkeys(stacks[name].base.name for name in chosen))
+    bases = config.getoption("--base") or bases or [next(iter(lab.catalogue.bases))]
+    for name in bases:
+        lab.catalogue.require_base(name)
+    return scenario.plan_arms(question, stacks, bases, chosen)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts arms of one kernel together, which is kindest to the build's object folder."""
+    items.sort(key=lambda item: _arm_of(item).stack if _arm_of(item) else "")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Writes the plan, so that what never runs is seen to be missing."""
+    arms = [arm for item in session.items if (arm := _arm_of(item))]
+    session.config.stash[_arms_key] = arms
+    worker = hasattr(session.config, "workerinput")
+    if arms and not worker and not session.config.getoption("collectonly"):
+        folder = _run_folder(session.config)
+        if not (folder / "plan.json").exists():
+            scenario.plan_run(folder, arms)
+
+
+def _arm_of(item: pytest.Item) -> Arm | None:
+    callspec = getattr(item, "callspec", None)
+    arm = callspec.params.get("arm") if callspec else None
+    return arm if isinstance(arm, Arm) else None
+
+
+# -- an arm ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def arm(request: pytest.FixtureRequest) -> Arm:
+    """The stack on which the scenario is asked, and what is expected there."""
+    chosen: Arm = request.param
+    return chosen
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest, arm: Arm) -> Judge:
+    """Where a scenario says what it saw."""
+    folder = _run_folder(request.config) / arm.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    made = request.node.stash[_judge_key] = Judge(arm, folder)
+    return made
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """Kernels, image and host."""
+    return _lab(request.config)
+
+
+@pytest.fixture
+def payloads() -> tuple[Path, ...]:
+    """C files that are compiled for the guest, in ``/run/nsaudit``; scenarios override it."""
+    return ()
+
+
+@pytest.fixture
+def guest(
+    request: pytest.FixtureRequest,
+    arm: Arm,
+    judge: Judge,
+    lab: Lab,
+    payloads: Sequence[Path],
+) -> Iterator[Guest]:
+    """A fresh guest with the arm's kernel; it must end in good order, its console clean."""
+    kernel = lab.kernel(arm.stack)
+    marker = request.node.get_closest_marker("scenario")
+    with lab.guest(kernel, judge.folder, payloads=payloads) as running:
+        lab.verify_config(kernel, running, marker.kwargs.get("config", ()) if marker else ())
+        judge.note(release=kernel.release, boot_s=round(running.boot_s, 3))
+        if kernel.config.is_file():
+            judge.keep("config.txt", kernel.config.read_bytes())
+        yield running
+        running.end()
+
+
+@pytest.fixture
+def console_login(guest: Guest, judge: Judge) -> Iterator[serial.Console]:
+    """The guest's second console, on which nothing but logins happens."""
+    with serial.open_console(guest, judge.folder / "transcript-console.txt") as console:
+        yield console
+
+
+@pytest.fixture
+def ssh_client(guest: Guest) -> Iterator[ssh.Client]:
+    """SSH connections to the guest, and through it into its containers."""
+    with contextlib.closing(ssh.Client(guest)) as client:
+        yield client
+
+
+# -- its outcome -----------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Limits an arm as a whole: whatever waits without a deadline of its own ends here."""
+    if _arm_of(item) is None:
+        return (yield)
+    item.stash[_phases_key] = []
+    item.stash[_began_key] = time.monotonic()
+    scale = 1.0
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        raise DeadlineExceeded(f"the arm did not end within {ARM_LIMIT_S * scale:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, ARM_LIMIT_S * scale)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _classify(error: BaseException) -> tuple[Outcome, str]:
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    match error:
+        case pytest.skip.Exception():
+            return Outcome.SKIP, line
+        case GuestCrashed():
+            return Outcome.CRASH, line
+        case DeadlineExceeded():
+            return Outcome.TIMEOUT, line
+        case AssertionError():
+            return Outcome.FAIL, line
+        case _:
+            return Outcome.ERROR, line
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[pytest.TestReport]:
+    """Judges the phase, writes the result down, and tells pytest whether it was expected."""
+    report: pytest.TestReport = yield
+    arm = _arm_of(item)
+    if arm is None:
+        return report
+    phases = item.stash[_phases_key]
+    if call.excinfo is not None:
+        phases.append(_classify(call.excinfo.value))
+    elif call.when == "call":
+        phases.append(item.stash[_judge_key].conclude())
+    result = _result(item, arm, phases)
+    scenario.store_result(_run_folder(item.config), result)
+    report.user_properties.append(("outcome", str(result.outcome)))
+    if call.when == "call" or (call.when == "teardown" and call.excinfo is not None):
+        expected = result.as_expected
+        report.outcome = "passed" if expected else "failed"
+        report.longrepr = None if expected else _tell(result)
+    elif call.excinfo is not None:
+        report.outcome, report.longrepr = "failed", _tell(result)
+    return report
+
+
+def _result(item: pytest.Item, arm: Arm, phases: Sequence[tuple[Outcome, str]]) -> ArmResult:
+    outcome = scenario.worst([one for one, _ in phases])
+    judge = item.stash.get(_judge_key, None)
+    return ArmResult(
+        arm=arm,
+        outcome=outcome,
+        signature=next((why for one, why in phases if one is outcome), "it has not ended"),
+        seconds=time.monotonic() - item.stash[_began_key],
+        checks=tuple(judge.checks) if judge else (),
+        evidence=dict(judge.evidence) if judge else {},
+        artifacts=str(judge.folder) if judge else "",
+    )
+
+
+def _tell(result: ArmResult) -> str:
+    wanted = "broken" if result.arm.expect is Expect.SYMPTOM else "good"
+    lines = [f"{result.outcome} instead of {result.arm.expect}: {result.signature}"]
+    for check in result.checks:
+        should = getattr(check, wanted)
+        if check.observed != should:
+            lines.append(f"  {check.name}: {check.observed}, should be {should}")
+    return "\n".join([*lines, f"  {result.artifacts}"])
+
+
+def explain(error: HarnessError) -> str:
+    """An error as people read it: what happened, the next step, the log."""
+    lines = [error.message]
+    if error.hint:
+        lines.append(f"  try:   {error.hint}")
+    if error.log:
+        lines.append(f"  log:   {error.log}")
+    return "\n".join(lines)
+
+
+# -- for the command line --------------------------------------------------------
+
+
+class _Collector:
+    """Keeps what a collection found, for ``collect``."""
+
+    def __init__(self) -> None:
+        self.arms: list[Arm] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.arms = list(session.config.stash.get(_arms_key, []))
+
+
+class _Watcher:
+    """Tells the caller of ``run`` each arm's outcome as it is known."""
+
+    def __init__(self, on_outcome: Callable[[str, Outcome], None]) -> None:
+        self._on_outcome = on_outcome
+        self._last: dict[str, Outcome] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for key, value in report.user_properties:
+            if key == "outcome":
+                self._last[report.nodeid] = Outcome(value)
+        if report.when == "teardown" and report.nodeid in self._last:
+            self._on_outcome(report.nodeid, self._last[report.nodeid])
+
+
+def _pytest(names: Sequence[str], words: Sequence[str], plugin: object, log: IO[str]) -> int:
+    """Runs pytest in this process, what it prints going to ``log``; returns its status."""
+    paths = [str(SCENARIOS / name) for name in names] or [str(SCENARIOS)]
+    fixed = ["-p", "no:cacheprovider", f"--rootdir={SCENARIOS.parent}", *paths, *words]
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        return int(pytest.main(fixed, plugins=[plugin]))
+
+
+def collect(names: Sequence[str], words: Sequence[str]) -> list[Arm]:
+    """The arms of the named scenarios, or of all. Raises UsageError for unknown names."""
+    known = sorted(path.parent.name for path in SCENARIOS.glob("*/test_*.py"))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2)
+            meant = f"did you mean {', '.join(near)}?    " if near else ""
+            raise UsageError(
+                f"there is no scenario {name!r}", hint=f"{meant}nsaudit scenarios lists them"
+            )
+    collector, log = _Collector(), io.StringIO()
+    status = _pytest(names, ["--collect-only", "-q", *words], collector, log)
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        said = log.getvalue().strip()
+        wrong = [line for line in said.splitlines() if line.startswith(("ERROR", "E  "))]
+        raise UsageError("\n".join(wrong) or said or "pytest could not collect the scenarios")
+    return collector.arms
+
+
+def run(
+    names: Sequence[str],
+    words: Sequence[str],
+    folder: Path,
+    workers: int,
+    on_outcome: Callable[[str, Outcome], None],
+) -> None:
+    """Runs scenarios into a run's folder; what pytest says goes to ``pytest.log`` there.
+
+    The results are in the folder, whatever happens: read them with ``load_results``.
+    """
+    parallel = ["-n", str(workers)] if workers > 1 else []
+    with (folder / "pytest.log").open("w") as log:
+        words = ["--run-folder", str(folder), *parallel, *words]
+        if _pytest(names, words, _Watcher(on_outcome), log) == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt

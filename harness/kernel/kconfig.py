@@ -17,7 +17,7 @@ from pathlib import Path
 import jinja2
 
 from harness.errors import ConfigError, UsageError
-from harness.kernel.series import read_toml
+from harness.kernel.tables import read_toml
 from harness.workspace import digest
 
 _SET = re.compile(r"(CONFIG_\w+)=(.+)")

@@ -9,14 +9,14 @@ stacks, ``vanilla-B``, need no entry. A series folder holds ``series.toml`` and 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness.errors import SeriesError, UsageError
 from harness.kernel.sources import load_bases
+from harness.kernel.tables import checked, read_toml
 from harness.model import Base, Series, Stack
 
 _T = TypeVar("_T")
@@ -64,7 +64,7 @@ def load(folder: Path) -> Catalogue:
     path = folder / "stacks.toml"
     for family, table in read_toml(path).items():
         where = f"{path.name}: [{family}]"
-        entry = _checked(table, _STACK_KEYS, where)
+        entry = checked(table, _STACK_KEYS, where, {})
         for base in entry["bases"]:
             stack = _make_stack(f"{family}-{base}", base, entry["series"], bases, series, where)
             if stack.name in stacks:
@@ -73,36 +73,11 @@ def load(folder: Path) -> Catalogue:
     return Catalogue(bases=bases, series=series, stacks=stacks)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's content; SeriesError with the file's name when there is none to be had."""
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SeriesError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SeriesError(f"{path.name} is not TOML: {error}", hint=f"mend {path}") from error
-
-
-def _checked(table: Any, keys: Mapping[str, type], where: str) -> dict[str, Any]:
-    """A table with exactly these keys, lists being of strings; the optional ones filled in."""
-    if not isinstance(table, dict):
-        raise SeriesError(f"{where} is not a table")
-    if unknown := sorted(set(table) - set(keys)):
-        raise SeriesError(f"{where}: unknown key {unknown[0]!r}", hint=f"known: {', '.join(keys)}")
-    checked: dict[str, Any] = {"needs": [], "proves": []}
-    for key, kind in keys.items():
-        value = table.get(key, checked.get(key))
-        words = value if isinstance(value, list) else [value]
-        if not isinstance(value, kind) or not all(isinstance(word, str) for word in words):
-            wanted = "a list of strings" if kind is list else "a string"
-            raise SeriesError(f"{where}: {key!r} must be {wanted}")
-        checked[key] = value
-    return checked
-
-
 def _load_series(path: Path, folder: Path) -> Series:
     name = str(path.parent.relative_to(folder))
-    entry = _checked(read_toml(path), _SERIES_KEYS, f"{name}/series.toml")
+    entry = checked(
+        read_toml(path), _SERIES_KEYS, f"{name}/series.toml", {"needs": [], "proves": []}
+    )
     if entry["origin"] not in ORIGINS:
         raise SeriesError(
             f"{name}/series.toml: origin {entry['origin']!r} is unknown",

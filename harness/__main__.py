@@ -1,0 +1,5 @@
+"""``python -m harness`` is ``nsaudit``."""
+
+from harness.cli import main
+
+main()

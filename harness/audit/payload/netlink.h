@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Asks the kernel's audit one thing over netlink, and tells where the answer
+ * came from: sendto() itself, the kernel's NLMSG_ERROR, or bind().
+ *
+ * The includer defines _GNU_SOURCE before its first header.
+ */
+#ifndef NSAUDIT_NETLINK_H
+#define NSAUDIT_NETLINK_H
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* User space owns 1100-1199; libaudit.h, not the kernel, names this one. */
+#ifndef AUDIT_USER_LOGIN
+#define AUDIT_USER_LOGIN	1112
+#endif
+
+#define AUDIT_TEXT_MAX		8970	/* MAX_AUDIT_MESSAGE_LENGTH, libaudit */
+#define AUDIT_ANSWER_MS		5000
+#define AUDIT_NO_ANSWER		(-1)	/* as an errno */
+
+struct audit_answer {
+	int err;		/* 0, a positive errno or AUDIT_NO_ANSWER */
+	const char *how;	/* "sendto", "ack" or "bind" */
+};
+
+/* The name of an errno, "0" for none, its number where libc has no name. */
+static inline const char *audit_errno_name(int err)
+{
+	static char number[16];
+	const char *name;
+
+	if (err == AUDIT_NO_ANSWER)
+		return "TIMEOUT";
+	name = strerrorname_np(err);
+	if (name)
+		return name;
+	snprintf(number, sizeof(number), "%d", err);
+	return number;
+}
+
+static inline int audit_socket(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT);
+}
+
+static inline long long audit_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+/*
+ * Waits for the NLMSG_ERROR to message @seq. A reply, such as the status for
+ * AUDIT_GET, may come before it and is dropped, and so is anything that the
+ * kernel did not send. Returns -1 when the socket itself fails.
+ */
+static inline int audit_wait(int fd, unsigned int seq,
+			     struct audit_answer *answer)
+{
+	long long end = audit_now_ms() + AUDIT_ANSWER_MS, left;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct {
+		struct nlmsghdr head;
+		union {
+			struct nlmsgerr error;
+			char room[AUDIT_TEXT_MAX];
+		};
+	} got;
+	struct sockaddr_nl from;
+	socklen_t from_len;
+	ssize_t n;
+
+	while ((left = end - audit_now_ms()) > 0) {
+		if (poll(&p, 1, left) <= 0)
+			continue;
+		from_len = sizeof(from);
+		n = recvfrom(fd, &got, sizeof(got), MSG_DONTWAIT,
+			     (struct sockaddr *)&from, &from_len);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n < 0)
+			return -1;
+		if (from.nl_pid ||
+		    (size_t)n < sizeof(got.head) + sizeof(got.error) ||
+		    got.head.nlmsg_type != NLMSG_ERROR ||
+		    got.head.nlmsg_seq != seq)
+			continue;
+		answer->err = -got.error.error;
+		return 0;
+	}
+	answer->err = AUDIT_NO_ANSWER;
+	return 0;
+}
+
+/*
+ * Sends one message to the kernel and asks for an acknowledgement, as libaudit
+ * does: with an address, so that netlink_capable() looks at who sends and not
+ * at who opened the socket (NETLINK_SKB_DST, __netlink_ns_capable()).
+ * Returns -1, with errno set, when no answer could be asked for.
+ */
+static inline int audit_ask(int fd, unsigned short type, const char *text,
+			    struct audit_answer *answer)
+{
+	static unsigned int seq;
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct {
+		struct nlmsghdr head;
+		char text[AUDIT_TEXT_MAX];
+	} message = { 0 };
+	size_t len = text ? strlen(text) + 1 : 0;
+
+	if (len > sizeof(message.text)) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	if (len)
+		memcpy(message.text, text, len);
+	message.head.nlmsg_len = NLMSG_LENGTH(len);
+	message.head.nlmsg_type = type;
+	message.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	message.head.nlmsg_seq = ++seq;
+	answer->how = "sendto";
+	answer->err = 0;
+	if (sendto(fd, &message, message.head.nlmsg_len, 0,
+		   (struct sockaddr *)&kernel, sizeof(kernel)) < 0) {
+		answer->err = errno;
+		return 0;
+	}
+	answer->how = "ack";
+	return audit_wait(fd, seq, answer);
+}
+
+/* Joins the group that shows every record to readers (CAP_AUDIT_READ). */
+static inline void audit_join(int fd, struct audit_answer *answer)
+{
+	struct sockaddr_nl self = {
+		.nl_family = AF_NETLINK,
+		.nl_groups = 1 << (AUDIT_NLGRP_READLOG - 1),
+	};
+
+	answer->how = "bind";
+	answer->err = bind(fd, (struct sockaddr *)&self, sizeof(self)) ?
+		      errno : 0;
+}
+
+#endif

@@ -1,0 +1,419 @@
+"""The command line. Only this module exits, and only here does an error become a status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from harness import __version__, doctor, plugin, scenario
+from harness.errors import HarnessError, UsageError
+from harness.guest import vng
+from harness.jobs import Lab
+from harness.kernel import sources
+from harness.model import Kernel, Outcome, RunResult
+from harness.report import as_json, html, junit, kcidb, ktap, terminal
+from harness.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+_KEPT_RUNS = 50
+_INTERRUPTED = 130
+
+
+# -- what people see while it works ------------------------------------------------
+
+
+class Screen:
+    """Progress on standard error: a live line on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live = Progress(
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._live.add_task("", visible=False)
+        self._told = 0.0
+
+    def __enter__(self) -> Screen:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def step(self, text: str) -> None:
+        """Something new is being done."""
+        if self.console.is_terminal:
+            self._live.reset(self._task, description=text[:78], visible=True)
+        else:
+            self.console.print(text, highlight=False, markup=False)
+
+    def build(self, stack: str, done: int, expected: int, seconds: float) -> None:
+        """A build went on; ``expected`` 0 means that nobody knows."""
+        total = f" of {expected}" if expected >= done else ""
+        text = f"building {stack}: {done}{total} objects"
+        if self.console.is_terminal:
+            self._live.update(self._task, description=text, visible=True)
+        elif seconds - self._told >= 30 or seconds < self._told:
+            self._told = seconds
+            self.console.print(f"{text}, {seconds:.0f} s", highlight=False)
+
+    def quiet(self) -> None:
+        """Nothing is being done any more."""
+        self._live.update(self._task, visible=False)
+
+
+@contextlib.contextmanager
+def _lab(options: argparse.Namespace, *, config: str = "default") -> Iterator[tuple[Lab, Screen]]:
+    workspace = Workspace.default()
+    workspace.sweep()
+    with Screen(Console(stderr=True)) as screen:
+        lab = Lab(workspace, config=config, progress=screen.build, on_step=screen.step)
+        yield lab, screen
+        screen.quiet()
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+
+
+# -- run -----------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    began, started = time.monotonic(), datetime.now(UTC)
+    words = [word for base in options.base for word in ("--base", base)]
+    words += ["--kernel-config", options.config, "--launcher", options.launcher]
+    with _lab(options, config=options.config) as (lab, screen):
+        folder = lab.workspace.new_run()
+        stacks = [*options.stack, *_own_kernels(lab, options)]
+        words += [word for stack in stacks for word in ("--stack", stack)]
+        lab.save(folder)
+        arms = plugin.collect(options.scenario, ["--run-folder", str(folder), *words])
+        if not arms:
+            raise UsageError(
+                "no scenario has anything to ask of these stacks",
+                hint="a base needs the broken families of a scenario: nsaudit stacks",
+            )
+        scenario.plan_run(folder, arms)
+        for stack in dict.fromkeys(arm.stack for arm in arms):
+            screen.step(f"building {stack}")
+            kernel = lab.kernel(stack, bzimage=options.launcher == "vng")
+        screen.step("making the guest's root")
+        image = lab.image
+        log.debug("root %s", image.digest)
+        screen.step("probing the host")
+        host = lab.host_for(kernel)
+        lab.save(folder)
+        workers = options.jobs or max(1, min(host.cores, len(arms)))
+        left = len(arms)
+        screen.step(f"asking {len(arms)} arms")
+
+        def on_outcome(name: str, outcome: Outcome) -> None:
+            nonlocal left
+            left -= 1
+            what = name.rpartition("::")[2]
+            screen.step(f"{left} arms left; {what}: {outcome}")
+
+        plugin.run(options.scenario, words, folder, workers, on_outcome)
+        result = RunResult(
+            started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=round(time.monotonic() - began, 1),
+            host=host,
+            kernels=tuple(k for k in lab.kernels if any(a.stack == k.stack for a in arms)),
+            scenarios=scenario.gather(scenario.load_results(folder)),
+            folder=str(folder),
+        )
+        lab.workspace.prune_runs(_KEPT_RUNS)
+    _write_reports(result, options)
+    return 0 if result.as_expected else 1
+
+
+def _own_kernels(lab: Lab, options: argparse.Namespace) -> list[str]:
+    """Builds or takes what ``--tree`` and ``--kernel`` name; the names of their stacks."""
+    base = options.base[0] if options.base else next(iter(lab.catalogue.bases))
+    lab.catalogue.require_base(base)
+    own: list[Kernel] = []
+    if options.tree:
+        own.append(lab.tree_kernel(options.tree, base))
+    if options.kernel:
+        own.append(lab.ready_kernel(options.kernel, base))
+    return [kernel.stack for kernel in own]
+
+
+def _write_reports(result: RunResult, options: argparse.Namespace) -> None:
+    to_stdout = Path("-") in (options.json, options.junit, options.html, options.ktap)
+    terminal.print_run(result, Console(stderr=to_stdout))
+    written: list[tuple[Path | None, Callable[[], str]]] = [
+        (options.json, lambda: json.dumps(as_json.render(result), indent=1)),
+        (options.junit, lambda: junit.render(result)),
+        (options.html, lambda: html.render(result)),
+        (options.ktap, lambda: ktap.render(result)),
+        (options.kcidb, lambda: json.dumps(kcidb.render(result), indent=1)),
+    ]
+    Path(result.folder, "result.json").write_text(written[0][1]())
+    for path, render in written:
+        if path == Path("-"):
+            sys.stdout.write(render() + "\n")
+        elif path:
+            try:
+                path.write_text(render())
+            except OSError as error:
+                raise HarnessError(f"cannot write {path}: {error.strerror}") from error
+
+
+# -- one step alone --------------------------------------------------------------------
+
+
+def _build(options: argparse.Namespace) -> int:
+    with _lab(options, config=options.config) as (lab, _):
+        kernels = [lab.kernel(name, bzimage=options.bzimage) for name in options.stack]
+    if options.json:
+        _print_json(
+            [
+                {
+                    "stack": kernel.stack,
+                    "base": kernel.base,
+                    "release": kernel.release,
+                    "kernel": kernel.vmlinux,
+                    "bzimage": kernel.bzimage,
+                    "config": kernel.config,
+                }
+                for kernel in kernels
+            ]
+        )
+    else:
+        rows = [(kernel.stack, kernel.release, str(kernel.vmlinux)) for kernel in kernels]
+        terminal.print_table("kernels", ("stack", "release", "file"), rows, Console())
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    rows = []
+    with _lab(options) as (lab, screen):
+        for name in options.base:
+            screen.step(f"fetching {name}")
+            fetched = sources.fetch(lab.catalogue.require_base(name), lab.workspace)
+            rows.append((name, fetched.version, fetched.note or fetched.key[:12]))
+    columns = ("base", "version", "content")
+    if options.json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        terminal.print_table("sources", columns, rows, Console())
+    return 0
+
+
+def _image(options: argparse.Namespace) -> int:
+    with _lab(options) as (lab, screen):
+        screen.step("making the guest's root")
+        image = lab.make_image(fresh=options.fresh)
+    if options.json:
+        layers = {name: str(path) for name, path in image.layers.items()}
+        _print_json({"root": str(image.root), "layers": layers, "digest": image.digest})
+    else:
+        rows = [("root", str(image.root)), *((n, str(p)) for n, p in image.layers.items())]
+        terminal.print_table(f"image {image.digest[:12]}", ("part", "file"), rows, Console())
+    return 0
+
+
+def _exec(options: argparse.Namespace) -> int:
+    if not options.command:
+        raise UsageError("there is no command", hint="nsaudit exec STACK -- CMD…")
+    with _lab(options) as (lab, screen):
+        screen.step(f"building {options.stack}")
+        kernel = lab.kernel(options.stack, bzimage=options.launcher == "vng")
+        screen.quiet()
+        argv = list(options.command)
+        if options.user:
+            argv = ["setpriv", f"--reuid={options.user}", f"--regid={options.user}",
+                    "--init-groups", "--", *argv]
+        if options.launcher == "vng":
+            return vng.run(lab.workspace, kernel, lab.image, argv, options=())
+        given = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
+        with lab.workspace.scratch() as folder, lab.guest(kernel, folder) as guest:
+            answer = guest.run(argv, given=given, deadline_s=options.deadline)
+            sys.stdout.write(answer.stdout)
+            sys.stderr.write(answer.stderr)
+            guest.end()
+    return answer.status
+
+
+def _shell(options: argparse.Namespace) -> int:
+    with _lab(options) as (lab, screen):
+        screen.step(f"building {options.stack}")
+        kernel = lab.kernel(options.stack, bzimage=True)
+        image = None if options.host_root else lab.image
+        screen.quiet()
+        return vng.shell(lab.workspace, kernel, image, options.vng)
+
+
+# -- what there is -----------------------------------------------------------------------
+
+
+def _stacks(options: argparse.Namespace) -> int:
+    with _lab(options) as (lab, _):
+        columns = ("stack", "base", "series")
+        rows = [
+            (name, stack.base.name, ", ".join(series.name for series in stack.series) or "-")
+            for name, stack in lab.catalogue.stacks.items()
+        ]
+    if options.json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        terminal.print_table("stacks", columns, rows, Console())
+    return 0
+
+
+def _scenarios(options: argparse.Namespace) -> int:
+    rows = plugin.describe()
+    columns = ("scenario", "broken", "question")
+    if options.json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        terminal.print_table("scenarios", columns, rows, Console())
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    findings = doctor.examine(Workspace.default())
+    columns = ("what", "state", "mend")
+    rows = [(one.what, one.state, one.mend) for one in findings]
+    if options.json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        terminal.print_table("this host", columns, rows, Console())
+    return 69 if any(one.lacking for one in findings) else 0
+
+
+# -- the words ------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nsaudit",
+        description="Builds kernels, boots them, and tells audit-in-containers regressions apart.",
+        epilog="exit status: 0 as expected, 1 a verdict is not, 2 usage,"
+        " 3 patch, config or build, 69 this host or a lost guest",
+    )
+    parser.add_argument("--version", action="version", version=f"nsaudit {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="echo every command")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, act: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(act=act)
+        return sub
+
+    sub = command("run", _run, "Build what is missing, ask the scenarios, print the verdicts.")
+    sub.add_argument("scenario", nargs="*", help="all, when none is named")
+    sub.add_argument("--stack", action="append", default=[], help="ask this one as the good arm")
+    sub.add_argument("--base", action="append", default=[], help="ask on this base (6.12)")
+    sub.add_argument("--tree", type=Path, metavar="DIR", help="your own tree is the good arm")
+    sub.add_argument("--kernel", type=Path, metavar="FILE", help="a bzImage or vmlinux is")
+    sub.add_argument("--config", default="default", help="configuration of the kernels")
+    sub.add_argument("--cold", action="store_true", help="boot every guest afresh")
+    sub.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
+    _add_launcher(sub)
+    for form in ("json", "junit", "html", "ktap", "kcidb"):
+        sub.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
+
+    sub = command("build", _build, "Build stacks.")
+    sub.add_argument("stack", nargs="+")
+    sub.add_argument("--config", default="default")
+    sub.add_argument("--bzimage", action="store_true", help="the compressed image too")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("fetch", _fetch, "Fetch the sources of bases.")
+    sub.add_argument("base", nargs="+")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("image", _image, "Make the guest's root.")
+    sub.add_argument("--fresh", action="store_true", help="make it again, with today's packages")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("exec", _exec, "Run a command in a fresh guest; its status is the command's.")
+    sub.add_argument("stack")
+    sub.add_argument("--user", help="run it as this user")
+    sub.add_argument("--cold", action="store_true", help="boot the guest afresh")
+    sub.add_argument("--deadline", type=float, default=600.0, help="seconds it may take (600)")
+    _add_launcher(sub)
+    sub.add_argument("command", nargs=argparse.REMAINDER, help="-- CMD…")
+
+    sub = command("shell", _shell, "An interactive guest, by virtme-ng.")
+    sub.add_argument("stack")
+    sub.add_argument("--host-root", action="store_true", help="over your own root, read-only")
+    sub.add_argument("vng", nargs=argparse.REMAINDER, help="-- options of virtme-ng, e.g. --gdb")
+
+    for name, act, text in (
+        ("stacks", _stacks, "List the stacks."),
+        ("scenarios", _scenarios, "List the scenarios."),
+        ("doctor", _doctor, "Say what this host has and lacks, and what mends it."),
+    ):
+        command(name, act, text).add_argument("--json", action="store_true")
+    return parser
+
+
+def _add_launcher(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--launcher", choices=("qemu", "vng"), default="qemu")
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    options = _parser().parse_args(words)
+    for name in ("command", "vng"):
+        rest = getattr(options, name, None)
+        if rest and rest[0] == "--":
+            setattr(options, name, rest[1:])
+    return options
+
+
+def main() -> None:
+    """The entry point of ``nsaudit``."""
+    sys.exit(_main(sys.argv[1:]))
+
+
+def _main(words: Sequence[str]) -> int:
+    # SIGTERM ends things the way Ctrl-C does, so that guests go first.
+    signal.signal(signal.SIGTERM, _interrupt)
+    options = _parse(words)
+    level = logging.INFO if options.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    try:
+        return int(options.act(options))
+    except HarnessError as error:
+        sys.stderr.write(f"error: {plugin.explain(error)}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (nsaudit … | head): nothing is left to say, also at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""What an arm needs, made on demand: kernels, image, host. Each is a job keyed by content.
+
+A ``Lab`` runs jobs where it is; every one is idempotent and leaves its product in the cache,
+so that two processes with the same state folder share the work and a run that was broken off
+goes on where it stopped. What a run used is written into its folder, and read from there by
+the processes that run its scenarios.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import ConfigError, HarnessError, UsageError
+from harness.guest import accelerator, programs, qemu
+from harness.guest.machine import Guest, start_guest
+from harness.image import root
+from harness.kernel import kconfig, series
+from harness.kernel.build import Builder, Progress, no_progress
+from harness.model import Host, Image, Kernel
+from harness.workspace import PROJECT, Workspace, write_atomically
+
+log = logging.getLogger(__name__)
+
+PATCHES = PROJECT / "kernel-patches"
+KCONFIGS = PROJECT / "kconfigs"
+SCENARIOS = PROJECT / "scenarios"
+# Audit is on from the first process, and its queue holds what a boot can write.
+_AUDIT_ARGUMENTS = ("audit=1", "audit_backlog_limit=8192")
+PAYLOADS = (PROJECT / "harness" / "audit" / "payload",)
+
+
+class Lab:
+    """Kernels, the image and the host of one run; what is missing is made when asked for."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        config: str = "default",
+        progress: Progress = no_progress,
+        on_step: Callable[[str], None] = log.info,
+    ) -> None:
+        self.workspace = workspace
+        self.catalogue = series.load(PATCHES)
+        self.on_step = on_step
+        self._builder = Builder(
+            workspace=workspace,
+            kconfigs=KCONFIGS,
+            values={"vcpus": qemu.VCPUS},
+            config=config,
+            progress=progress,
+            on_step=on_step,
+        )
+        self._kernels: dict[str, Kernel] = {}
+        self._image: Image | None = None
+        self._host: Host | None = None
+        self._tsc_khz: int | None = None
+
+    # -- products ------------------------------------------------------------
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels that were asked for so far."""
+        return tuple(self._kernels.values())
+
+    def kernel(self, stack: str, *, bzimage: bool = False) -> Kernel:
+        """The kernel of a stack, built where it is missing."""
+        known = self._kernels.get(stack)
+        if known is None or (bzimage and known.bzimage is None):
+            known = self._builder.build(self.catalogue.require_stack(stack), bzimage=bzimage)
+            self._kernels[stack] = known
+        return known
+
+    def tree_kernel(self, folder: Path, base: str) -> Kernel:
+        """The kernel of a developer's tree as it stands; its stack is called ``tree``."""
+        kernel = self._builder.build_directory(folder, self.catalogue.require_base(base))
+        self._kernels[kernel.stack] = kernel
+        return kernel
+
+    def ready_kernel(self, file: Path, base: str) -> Kernel:
+        """A bzImage or vmlinux that somebody built; its stack is called ``kernel``.
+
+        What it is configured with is only known inside the guest.
+        """
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+        kernel = Kernel(
+            stack="kernel",
+            base=base,
+            release="",
+            series=(),
+            tree="",
+            config=file.with_name("config"),
+            config_digest="",
+            vmlinux=file.absolute(),
+        )
+        self._kernels[kernel.stack] = kernel
+        return kernel
+
+    @property
+    def image(self) -> Image:
+        """The guest's root and its layers."""
+        return self._image or self.make_image()
+
+    def make_image(self, *, fresh: bool = False) -> Image:
+        """The image; with ``fresh``, made again from today's packages."""
+        self._image = root.build_image(self.workspace, on_line=self.on_step, fresh=fresh)
+        return self._image
+
+    def host_for(self, kernel: Kernel) -> Host:
+        """How guests run here, found with ``kernel`` where it is not known yet."""
+        if self._host is None:
+            self._host = accelerator.choose(self.workspace, kernel.vmlinux)
+        return self._host
+
+    # -- guests --------------------------------------------------------------
+
+    def machine(
+        self, kernel: Kernel, *, arguments: Sequence[str] = (), payloads: Sequence[Path] = ()
+    ) -> qemu.Machine:
+        """The machine on which a kernel runs with this lab's image."""
+        host = self.host_for(kernel)
+        if self._tsc_khz is None:
+            self._tsc_khz = accelerator.measure_tsc_khz(self.workspace)
+        compiled = [
+            programs.compile_program(self.workspace, path, include=PAYLOADS) for path in payloads
+        ]
+        return qemu.Machine(
+            accelerator=host.accelerator,
+            cpu_model=host.cpu_model,
+            kernel=kernel.vmlinux,
+            initrd=programs.make_initrd(self.workspace, compiled),
+            root=self.image.root,
+            layers=self.image.layers,
+            tsc_khz=self._tsc_khz,
+            arguments=(*_AUDIT_ARGUMENTS, *arguments),
+            forwards=(21, 22),
+        )
+
+    @contextlib.contextmanager
+    def guest(
+        self,
+        kernel: Kernel,
+        folder: Path,
+        *,
+        arguments: Sequence[str] = (),
+        payloads: Sequence[Path] = (),
+    ) -> Iterator[Guest]:
+        """A running guest on this lab's image."""
+        machine = self.machine(kernel, arguments=arguments, payloads=payloads)
+        scale = accelerator.scale_of(self.host_for(kernel))
+        with start_guest(machine, folder, scale=scale) as guest:
+            yield guest
+
+    def verify_config(self, kernel: Kernel, guest: Guest, needs: Sequence[str]) -> None:
+        """Raises ConfigError when the running kernel is not configured as asked.
+
+        A kernel that was built here must hold all that was asked of it; a ready one only what
+        the scenario needs.
+        """
+        try:
+            raw = guest.get("/proc/config.gz")
+        except HarnessError as error:
+            raise ConfigError(
+                "the kernel does not tell its configuration",
+                hint="build it with CONFIG_IKCONFIG_PROC=y",
+            ) from error
+        actual = kconfig.unpack_ikconfig(raw, kernel.stack)
+        needed = kconfig.Kconfig(
+            {f"CONFIG_{name}": "y" for name in needs},
+            {f"CONFIG_{name}": "the scenario" for name in needs},
+        )
+        wanted = needed
+        if kernel.config_digest:
+            wanted = self._builder.wanted(self.catalogue.bases[kernel.base]).merged(needed)
+        if broken := wanted.find_broken(actual):
+            raise kconfig.explain_broken(wanted, broken, frozenset(broken))
+
+    # -- passing a run on ----------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Writes what this run uses, so that other processes of it use the same."""
+        facts = {
+            "kernels": [_plain(kernel) for kernel in self.kernels],
+            "image": _plain(self._image) if self._image else None,
+            "host": _plain(self._host) if self._host else None,
+        }
+        write_atomically(folder / "lab.json", json.dumps(facts, indent=1, default=str))
+
+    def restore(self, folder: Path) -> None:
+        """Takes over what ``save`` wrote; nothing, when it wrote nothing."""
+        try:
+            facts = json.loads((folder / "lab.json").read_text())
+        except FileNotFoundError:
+            return
+        for one in facts["kernels"]:
+            paths = {name: Path(one[name]) for name in ("config", "vmlinux")}
+            bzimage = Path(one["bzimage"]) if one["bzimage"] else None
+            kernel = Kernel(**{**one, **paths, "bzimage": bzimage, "series": tuple(one["series"])})
+            self._kernels[kernel.stack] = kernel
+        if image := facts["image"]:
+            self._image = Image(
+                root=Path(image["root"]),
+                layers={name: Path(path) for name, path in image["layers"].items()},
+                digest=image["digest"],
+            )
+        if host := facts["host"]:
+            self._host = Host(**host)
+
+
+def _plain(value: Kernel | Image | Host) -> Mapping[str, object]:
+    return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}

@@ -1,0 +1,166 @@
+"""Fixtures that scenarios of all areas share: the daemon, its trail, passwords, containers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.audit import records
+from harness.audit.records import Trail
+from harness.errors import DeadlineExceeded, GuestToolMissing
+from harness.guest.container import Container, start_container
+from harness.guest.machine import Answer, Guest
+from harness.guest.ssh import HOST_KEY
+from harness.jobs import PROJECT
+from harness.scenario import Judge
+
+LOG = "/var/log/audit/audit.log"
+_SYNC_LIMIT_S = 15.0
+
+
+@pytest.fixture
+def payloads() -> tuple[Path, ...]:
+    """What every scenario may call in the guest: a raw sender, and a listener for syslog."""
+    return (
+        PROJECT / "harness/audit/payload/send.c",
+        PROJECT / "harness/guest/payload/syslog.c",
+    )
+
+
+@dataclass
+class Daemon:
+    """Debian's auditd in the guest, and the trail that it writes."""
+
+    guest: Guest
+    judge: Judge
+    _marks: int = field(default=0)
+
+    def start(self, wrap: Sequence[str] = ()) -> Answer:
+        """Starts it; it returns when the daemon has told the kernel its pid, or could not."""
+        return self.guest.run([*wrap, "auditd"])
+
+    def mark(self) -> str:
+        """A message of our own that comes after all that was sent before."""
+        self._marks += 1
+        mark = f"nsaudit-mark-{self._marks}"
+        self.guest.run(["auditctl", "-m", mark]).require()
+        return mark
+
+    def trail(self, name: str = "records.log") -> Trail:
+        """All records up to now, once they have arrived; kept as an artifact, ``lost`` read."""
+        mark = self.mark()
+        end = time.monotonic() + _SYNC_LIMIT_S * self.guest.scale
+        pause = 0.02
+        while mark not in (text := self.guest.get(LOG).decode(errors="replace")):
+            if time.monotonic() > end:
+                raise DeadlineExceeded(f"a marker does not arrive in {LOG}")
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
+        self.judge.keep(name, text)
+        trail = records.parse_trail(text)
+        self.judge.note(lost=self.lost(), records=len(trail.records))
+        return trail
+
+    def lost(self) -> int:
+        """How many records the kernel says that it dropped."""
+        return records.parse_status(self.guest.run(["auditctl", "-s"]).require().stdout).lost
+
+
+@pytest.fixture
+def daemon(guest: Guest, judge: Judge) -> Daemon:
+    """The daemon, not started yet."""
+    return Daemon(guest, judge)
+
+
+@pytest.fixture
+def auditd(daemon: Daemon) -> Daemon:
+    """The daemon, running in the initial namespaces."""
+    answer = daemon.start()
+    if answer.status != 0:
+        raise GuestToolMissing(f"auditd does not start: {answer.stderr.strip()}")
+    return daemon
+
+
+@pytest.fixture
+def passwords(guest: Guest) -> dict[str, str]:
+    """A password for ``root`` and ``tester``, made for this run and known to nobody else.
+
+    Few rounds: under emulation each login would spend seconds on the hash.
+    """
+    made = {user: secrets.token_urlsafe(12) for user in ("root", "tester")}
+    lines = "".join(f"{user}:{password}\n" for user, password in made.items())
+    guest.run(["chpasswd", "-c", "SHA256", "-s", "1000"], given=lines).require()
+    return made
+
+
+@pytest.fixture
+def host_key(guest: Guest) -> str:
+    """The path of an SSH host key, made in the guest for this run."""
+    guest.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY]).require()
+    guest.run(["mkdir", "-p", "/run/sshd"]).require()
+    return HOST_KEY
+
+
+@pytest.fixture
+def syslog(guest: Guest) -> Callable[[], str]:
+    """What programs in the guest said to syslog so far."""
+    job = guest.spawn(["/run/nsaudit/syslog"])
+    guest.wait_until(lambda: b"listening" in job.out, 10.0, "the listener on /dev/log")
+    return lambda: bytes(job.out).decode(errors="replace")
+
+
+@pytest.fixture
+def container(guest: Guest) -> Iterator[Callable[..., Container]]:
+    """Starts containers that live as long as the arm: ``container(*kinds, layer="")``."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*kinds: str, layer: str = "") -> Container:
+            return stack.enter_context(start_container(guest, kinds, layer=layer))
+
+        yield start
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the raw sender was told: the errno's name, and by which call."""
+
+    errno: str
+    how: str
+    pid: int
+
+
+_SENT = re.compile(r"(\w+) (\w+) pid=(\d+)")
+
+
+@pytest.fixture
+def send() -> Callable[..., Sent]:
+    """Sends one user message, raw: ``send(run, text)``, ``run`` being a guest's or a container's."""
+
+    def one(run: Callable[..., Answer], text: str, wrap: Sequence[str] = ()) -> Sent:
+        answer = run([*wrap, "/run/nsaudit/send", text])
+        found = _SENT.search(answer.stdout)
+        if not found:
+            raise GuestToolMissing(f"the sender says {answer.stdout or answer.stderr!r}")
+        return Sent(errno=found[1], how=found[2], pid=int(found[3]))
+
+    return one
+
+
+@pytest.fixture
+def su() -> Callable[..., str]:
+    """Becomes ``tester`` by su: ``granted``, or what su says."""
+
+    def one(run: Callable[..., Answer]) -> str:
+        answer = run(["su", "tester", "-c", "id -u"])
+        if answer.status == 0 and answer.stdout.strip() == "1000":
+            return "granted"
+        return (answer.stderr or answer.stdout).strip() or f"status {answer.status}"
+
+    return one
