@@ -16,7 +16,7 @@ from harness.audit import records
 from harness.audit.records import Trail
 from harness.errors import DeadlineExceeded, GuestToolMissing
 from harness.guest.container import Container, start_container
-from harness.guest.machine import Answer, Guest
+from harness.guest.machine import Answer, Guest, Job
 from harness.guest.ssh import HOST_KEY
 from harness.jobs import PROJECT
 from harness.scenario import Judge
@@ -64,7 +64,7 @@ class Daemon:
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
         self.judge.keep(name, text)
-        trail = records.parse_trail(text)
+        trail = Trail.parse(text)
         self.judge.note(lost=self.lost(), records=len(trail.records))
         return trail
 
@@ -101,11 +101,21 @@ def passwords(guest: Guest) -> dict[str, str]:
 
 
 @pytest.fixture
-def host_key(guest: Guest) -> str:
-    """The path of an SSH host key, made in the guest for this run."""
+def sshd(guest: Guest) -> Callable[..., Job]:
+    """Starts sshd, with a host key made for this run: ``sshd(spawn)``, once it listens."""
     guest.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY]).require()
     guest.run(["mkdir", "-p", "/run/sshd"]).require()
-    return HOST_KEY
+
+    def start(spawn: Callable[..., Job]) -> Job:
+        job = spawn(["/usr/sbin/sshd", "-D", "-e", "-h", HOST_KEY])
+        guest.wait_until(
+            lambda: b"Server listening" in job.err or job.status is not None, 20.0, "sshd"
+        )
+        if job.status is not None:
+            raise GuestToolMissing(f"sshd does not start: {bytes(job.err).decode().strip()}")
+        return job
+
+    return start
 
 
 @pytest.fixture

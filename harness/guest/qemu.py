@@ -6,7 +6,7 @@ two hangs while the kernel calibrates its time-stamp counter against the PIT.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,8 +56,6 @@ def kernel_arguments(machine: Machine) -> tuple[str, ...]:
     words = ["console=ttyS0", "panic=-1", "oops=panic", "reboot=t", "mitigations=off"]
     if machine.accelerator == "tcg" and machine.tsc_khz:
         words.append(f"tsc_early_khz={machine.tsc_khz}")
-    if machine.layers:
-        words.append(f"nsaudit.layers={','.join(machine.layers)}")
     return (*words, *machine.arguments)
 
 
@@ -84,17 +82,15 @@ def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
         *("-kernel", str(machine.kernel), "-initrd", str(machine.initrd)),
         *("-append", " ".join(kernel_arguments(machine))),
     ]
-    for number, disk in enumerate(_disks(machine)):
-        words += ["-drive", f"id=disk{number},if=none,format=raw,readonly=on,file={_escaped(disk)}"]
-    # QEMU fills microvm's slots from the last to the first, and the kernel names disks in
-    # the order of the slots: the last one on the command line becomes vda.
-    for number in reversed(range(len(_disks(machine)))):
-        words += ["-device", f"virtio-blk-device,drive=disk{number}"]
+    for name, file in _disks(machine).items():
+        words += ["-drive", f"id={name},if=none,format=raw,readonly=on,file={_escaped(file)}"]
+        # The agent knows a disk by its serial number: its letter depends on the machine.
+        words += ["-device", f"virtio-blk-device,drive={name},serial={name}"]
     return tuple(words)
 
 
-def _disks(machine: Machine) -> Sequence[Path]:
-    return [machine.root, *machine.layers.values()] if machine.root else []
+def _disks(machine: Machine) -> Mapping[str, Path]:
+    return {"root": machine.root, **machine.layers} if machine.root else {}
 
 
 def _forwards(machine: Machine) -> str:

@@ -27,7 +27,7 @@ rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* \
 	"$root"/usr/share/man/* "$root"/usr/share/locale/* "$root"/tmp/* "$root"/run/*
 find "$root/usr" -name __pycache__ -type d -prune -exec rm -rf {} +
 : >"$root/etc/machine-id"
-mkdir -p "$root/var/run/vsftpd/empty" "$root/run/vsftpd/empty"
+mkdir -p "$root/var/empty"
 
 # The day of the last password change is today's; the epoch says the same.
 sed -i 's/^\([^:]*:[^:]*:\)[0-9]*:/\119000:/' "$root/etc/shadow"

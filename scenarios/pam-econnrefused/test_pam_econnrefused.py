@@ -16,7 +16,7 @@ import pytest
 from harness.audit.records import Record
 from harness.guest import serial, ssh
 from harness.guest.container import Container
-from harness.guest.machine import Guest
+from harness.guest.machine import Guest, Job
 from harness.scenario import Judge
 
 KINDS = ("user", "pid", "net", "mount", "uts", "ipc")
@@ -30,7 +30,7 @@ def test_pam_econnrefused(
     judge: Judge,
     auditd: Any,
     passwords: dict[str, str],
-    host_key: str,
+    sshd: Callable[..., Job],
     syslog: Callable[[], str],
     container: Callable[..., Container],
     send: Callable[..., Any],
@@ -39,13 +39,13 @@ def test_pam_econnrefused(
     console_login: serial.Console,
 ) -> None:
     # Given a guest with the daemon and sshd, and in it two containers that differ in their PAM.
-    guest.run(["/usr/sbin/sshd", "-h", host_key]).require()
+    sshd(guest.spawn)
     jump = ssh_client.login("root", passwords["root"])
 
     for number, (era, layer) in enumerate((("1.2", "pam-1.2"), ("modern", "")), 1):
         box = container(*KINDS, layer=layer)
         address = box.connect(number)
-        box.run(["/usr/sbin/sshd", "-h", host_key]).require()
+        server = sshd(box.spawn)
         old = era == "1.2"
 
         # When a program there logs, and people come in by su, SSH and the console,
@@ -64,6 +64,7 @@ def test_pam_econnrefused(
         judge.expect(
             f"SSH, PAM {era}", in_by_ssh, good="granted", broken="refused" if old else None
         )
+        judge.keep(f"transcript-sshd-{era}.txt", bytes(server.err))
         judge.expect(
             f"login on the console, PAM {era}",
             in_by_console,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -93,8 +94,6 @@ def _log_in(guest: Guest, password: str, era: str, judge: Judge) -> tuple[str, s
 
 def _connect(port: int, scale: float) -> ftplib.FTP:
     """The server answers through QEMU's port even before it listens: ask until it greets."""
-    import time
-
     end = time.monotonic() + 10.0 * scale
     while time.monotonic() < end:
         ftp = ftplib.FTP(timeout=15.0 * scale)
@@ -103,8 +102,12 @@ def _connect(port: int, scale: float) -> ftplib.FTP:
         except (EOFError, ConnectionError):
             ftp.close()
             time.sleep(0.05)
-            continue
         except TimeoutError as error:
+            ftp.close()
             raise DeadlineExceeded("vsftpd does not answer") from error
-        return ftp
+        except ftplib.Error as error:
+            ftp.close()
+            raise GuestToolMissing(f"vsftpd does not work: {error}") from error
+        else:
+            return ftp
     raise GuestToolMissing("nothing listens on the guest's FTP port")

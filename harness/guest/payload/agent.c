@@ -474,22 +474,6 @@ static int find_port(void)
 	return fd;
 }
 
-/* The value of a word "key=value" of the kernel's command line, or "". */
-static void command_line(const char *key, char *value, size_t size)
-{
-	char line[4096] = "", *word, *rest = line;
-	FILE *file = fopen("/proc/cmdline", "re");
-
-	if (file && !fgets(line, sizeof(line), file))
-		line[0] = 0;
-	if (file)
-		fclose(file);
-	value[0] = 0;
-	while ((word = strsep(&rest, " \n")))
-		if (!strncmp(word, key, strlen(key)))
-			snprintf(value, size, "%s", word + strlen(key));
-}
-
 static void bring_up(const char *name, const char *address)
 {
 	struct sockaddr_in *in;
@@ -511,34 +495,68 @@ static void bring_up(const char *name, const char *address)
 	close(fd);
 }
 
+/* The name that the harness gave a disk (its serial number), or "". */
+static void name_of_disk(const char *disk, char *name, size_t size)
+{
+	char path[PATH_MAX];
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/serial", disk);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, name, size - 1);
+		close(fd);
+	}
+	name[n > 0 ? n : 0] = 0;
+	name[strcspn(name, "\n")] = 0;
+}
+
 /*
- * The disk is below and a tmpfs above; layers are disks too, named on the
- * command line in the order of their letters, each mounted on its own.
+ * Mounts the disks, each below the folder with its name; which letter one has
+ * depends on the machine. Returns whether one was called "root".
+ */
+static int mount_disks(void)
+{
+	char name[32], path[128], device[300];
+	DIR *disks = opendir("/sys/block");
+	struct dirent *entry;
+	int found = 0;
+
+	while (disks && (entry = readdir(disks))) {
+		if (strncmp(entry->d_name, "vd", 2))
+			continue;
+		name_of_disk(entry->d_name, name, sizeof(name));
+		if (!*name)
+			continue;
+		snprintf(device, sizeof(device), "/dev/%s", entry->d_name);
+		snprintf(path, sizeof(path), "/disks/%s", name);
+		mount_on(device, path, "erofs", MS_RDONLY, NULL);
+		found |= !strcmp(name, "root");
+	}
+	if (disks)
+		closedir(disks);
+	return found;
+}
+
+/*
+ * The disk called root is below and a tmpfs above; the others are layers and
+ * are seen as they are, in /run/layers.
  */
 static void enter_root(void)
 {
-	char layers[256], path[128], disk[] = "/dev/vda", *name;
-	char *rest = layers;
-
-	mount_on(disk, "/lower", "erofs", MS_RDONLY, NULL);
 	mount_on("tmpfs", "/rw", "tmpfs", 0, "mode=0755");
 	mkdir("/rw/upper", 0755);
 	mkdir("/rw/work", 0755);
 	mount_on("overlay", "/root", "overlay", 0,
-		 "lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work");
+		 "lowerdir=/disks/root,upperdir=/rw/upper,workdir=/rw/work");
 	mount_on("tmpfs", "/root/run", "tmpfs", MS_NOSUID | MS_NODEV,
 		 "mode=0755");
 	mount_on("tmpfs", "/root/tmp", "tmpfs", MS_NOSUID | MS_NODEV,
 		 "mode=1777");
 	mount_on("/nsaudit", "/root/run/nsaudit", NULL, MS_BIND, NULL);
-	mkdir("/root/run/layers", 0755);
+	mount_on("/disks", "/root/run/layers", NULL, MS_BIND | MS_REC, NULL);
 	mkdir("/root/run/lock", 01777);
-	command_line("nsaudit.layers=", layers, sizeof(layers));
-	while ((name = strsep(&rest, ",")) && *name) {
-		disk[7]++;
-		snprintf(path, sizeof(path), "/root/run/layers/%s", name);
-		mount_on(disk, path, "erofs", MS_RDONLY, NULL);
-	}
 	mount_on("/dev", "/root/dev", NULL, MS_MOVE, NULL);
 	mount_on("/proc", "/root/proc", NULL, MS_MOVE, NULL);
 	mount_on("/sys", "/root/sys", NULL, MS_MOVE, NULL);
@@ -569,7 +587,8 @@ static void set_up(void)
 	port = find_port();
 	if (port < 0)
 		die("no port named " PORT_NAME);
-	if (!access("/dev/vda", F_OK))
+	mkdir("/disks", 0755);
+	if (mount_disks())
 		enter_root();
 	umask(022);
 	if (sethostname("guest", 5))

@@ -1,0 +1,104 @@
+"""What an arm left behind, as text that is safe to show.
+
+Owns the reading of artifact folders (``console.log``, ``records*.log``, ``transcript-*.txt``
+and the like), and which checks of an arm are worth a reader's eye. Knows no output format.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.model import ArmResult, Check, Expect
+
+CONSOLE = "console.log"
+REPRODUCE = "reproduce"
+
+# A guest may print anything: sequences that drive a terminal go first, as wholes, but never over
+# the end of a line; then what XML 1.0 forbids, C1 controls, and the marks that begin a line or
+# reorder text where nobody sees them.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_FORBIDDEN = re.compile(
+    r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+    r"|[\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+_LINE_ENDS = re.compile(r"\r+\n")
+_SEPARATORS = re.compile(r"[\x1c-\x1f]")
+
+
+def clean(text: str) -> str:
+    """The text without control characters and terminal sequences; lines end in newlines.
+
+    Separators of the C0 set, which some logs put between fields, become spaces.
+    """
+    text = _ESCAPES.sub("", _LINE_ENDS.sub("\n", text))
+    return _FORBIDDEN.sub("", _SEPARATORS.sub(" ", text))
+
+
+def one_line(text: str) -> str:
+    """The text, clean, with every run of white space as one space."""
+    return " ".join(clean(text).split())
+
+
+def wanted(check: Check, expect: Expect) -> str:
+    """What an arm with this expectation should have shown."""
+    return check.good if expect is Expect.PASS else check.broken
+
+
+def differing(arm: ArmResult) -> tuple[Check, ...]:
+    """The checks that did not show what this arm should show."""
+    return tuple(one for one in arm.checks if one.observed != wanted(one, arm.arm.expect))
+
+
+def describe(arm: ArmResult) -> tuple[str, ...]:
+    """Lines that explain an arm: why, the checks that differ, where to look, how to repeat."""
+    lines = [one_line(arm.signature)]
+    for check in differing(arm):
+        seen, should = one_line(check.observed), one_line(wanted(check, arm.arm.expect))
+        lines.append(f"{one_line(check.name)}: observed {seen}, wanted {should}")
+    if arm.artifacts:
+        lines.append(f"artifacts: {arm.artifacts}")
+    if script := find_reproduce(arm):
+        lines.append(f"reproduce: {script}")
+    return tuple(lines)
+
+
+def find_reproduce(arm: ArmResult) -> Path | None:
+    """The script that repeats this one arm, where there is one."""
+    path = Path(arm.artifacts, REPRODUCE)
+    return path if arm.artifacts and path.is_file() else None
+
+
+def list_files(arm: ArmResult) -> tuple[Path, ...]:
+    """The plain text artifacts, by name."""
+    if not arm.artifacts:
+        return ()
+    try:
+        found = sorted(Path(arm.artifacts).iterdir())
+    except OSError:
+        # An arm that never ran has no folder, and a report must still be written.
+        return ()
+    return tuple(one for one in found if one.suffix in (".log", ".txt") and one.is_file())
+
+
+def read_end(path: Path, limit: int) -> tuple[str, int]:
+    """The last ``limit`` bytes of a file, clean, and how many bytes before them were left off.
+
+    A file that is gone reads as an empty one.
+    """
+    try:
+        with path.open("rb") as handle:
+            size = handle.seek(0, 2)
+            left_off = max(0, size - limit)
+            handle.seek(left_off)
+            return clean(handle.read().decode(errors="replace")), left_off
+    except OSError:
+        return "", 0
+
+
+def read_console(arm: ArmResult, lines: int) -> str:
+    """The last lines of the arm's console, without the empty ones at the end."""
+    if not arm.artifacts:
+        return ""
+    text, _ = read_end(Path(arm.artifacts, CONSOLE), lines * 400)
+    return "\n".join(text.rstrip().splitlines()[-lines:])
