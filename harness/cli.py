@@ -100,7 +100,7 @@ def _print_json(value: object) -> None:
 def _run(options: argparse.Namespace) -> int:
     began, started = time.monotonic(), datetime.now(UTC)
     words = [word for base in options.base for word in ("--base", base)]
-    words += ["--kernel-config", options.config, "--launcher", options.launcher]
+    words += ["--kernel-config", options.config]
     with _lab(options, config=options.config) as (lab, screen):
         folder = lab.workspace.new_run()
         stacks = [*options.stack, *_own_kernels(lab, options)]
@@ -115,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
         scenario.plan_run(folder, arms)
         for stack in dict.fromkeys(arm.stack for arm in arms):
             screen.step(f"building {stack}")
-            kernel = lab.kernel(stack, bzimage=options.launcher == "vng")
+            kernel = lab.kernel(stack)
         screen.step("making the guest's root")
         image = lab.image
         log.debug("root %s", image.digest)
@@ -174,7 +174,7 @@ def _write_reports(result: RunResult, options: argparse.Namespace) -> None:
             sys.stdout.write(render() + "\n")
         elif path:
             try:
-                path.write_text(render())
+                path.write_text(render(), encoding="utf-8")
             except OSError as error:
                 raise HarnessError(f"cannot write {path}: {error.strerror}") from error
 
@@ -238,14 +238,18 @@ def _exec(options: argparse.Namespace) -> int:
         raise UsageError("there is no command", hint="nsaudit exec STACK -- CMD…")
     with _lab(options) as (lab, screen):
         screen.step(f"building {options.stack}")
-        kernel = lab.kernel(options.stack, bzimage=options.launcher == "vng")
+        kernel = lab.kernel(options.stack)
         screen.quiet()
         argv = list(options.command)
         if options.user:
-            argv = ["setpriv", f"--reuid={options.user}", f"--regid={options.user}",
-                    "--init-groups", "--", *argv]
-        if options.launcher == "vng":
-            return vng.run(lab.workspace, kernel, lab.image, argv, options=())
+            argv = [
+                "setpriv",
+                f"--reuid={options.user}",
+                f"--regid={options.user}",
+                "--init-groups",
+                "--",
+                *argv,
+            ]
         given = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
         with lab.workspace.scratch() as folder, lab.guest(kernel, folder) as guest:
             answer = guest.run(argv, given=given, deadline_s=options.deadline)
@@ -260,8 +264,9 @@ def _shell(options: argparse.Namespace) -> int:
         screen.step(f"building {options.stack}")
         kernel = lab.kernel(options.stack, bzimage=True)
         image = None if options.host_root else lab.image
+        host = lab.host_for(kernel)
         screen.quiet()
-        return vng.shell(lab.workspace, kernel, image, options.vng)
+        return vng.shell(kernel, image, host, options.vng)
 
 
 # -- what there is -----------------------------------------------------------------------
@@ -330,9 +335,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--tree", type=Path, metavar="DIR", help="your own tree is the good arm")
     sub.add_argument("--kernel", type=Path, metavar="FILE", help="a bzImage or vmlinux is")
     sub.add_argument("--config", default="default", help="configuration of the kernels")
-    sub.add_argument("--cold", action="store_true", help="boot every guest afresh")
+    sub.add_argument("--cold", action="store_true", help="boot every guest afresh (they all are)")
     sub.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
-    _add_launcher(sub)
     for form in ("json", "junit", "html", "ktap", "kcidb"):
         sub.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
 
@@ -355,7 +359,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--user", help="run it as this user")
     sub.add_argument("--cold", action="store_true", help="boot the guest afresh")
     sub.add_argument("--deadline", type=float, default=600.0, help="seconds it may take (600)")
-    _add_launcher(sub)
     sub.add_argument("command", nargs=argparse.REMAINDER, help="-- CMD…")
 
     sub = command("shell", _shell, "An interactive guest, by virtme-ng.")
@@ -370,10 +373,6 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command(name, act, text).add_argument("--json", action="store_true")
     return parser
-
-
-def _add_launcher(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--launcher", choices=("qemu", "vng"), default="qemu")
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

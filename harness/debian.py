@@ -105,8 +105,9 @@ def parse_sources(text: str, *, deb822: bool) -> list[Entry]:
             continue
         if fields.get("enabled", "yes").lower() in _NO:
             continue
-        # Signed-By may also hold fingerprints, or a whole key.
-        words = re.split(r"[,\s]+", fields.get("signed-by", ""))
+        # Signed-By may also hold fingerprints, or a whole key, whose lines can begin with a "/".
+        signers = fields.get("signed-by", "")
+        words = [] if "BEGIN PGP" in signers else re.split(r"[,\s]+", signers)
         keyring = next((Path(word) for word in words if word.startswith("/")), None)
         entries += [
             Entry(

@@ -36,7 +36,7 @@ def _rebuild(kind: type[HarnessError], message: str, hint: str, log: Path | None
 
 
 class UsageError(HarnessError):
-    """The command line, a file of the project or a marker asks for something that does not exist."""
+    """The command line or a file of the project asks for something that does not exist."""
 
     exit_code = 2
 

@@ -8,13 +8,14 @@ runs for tests without the marker.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import difflib
 import io
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -39,6 +40,7 @@ _judge_key = pytest.StashKey[Judge]()
 _phases_key = pytest.StashKey[list[tuple[Outcome, str]]]()
 _began_key = pytest.StashKey[float]()
 _arms_key = pytest.StashKey[list[Arm]]()
+_NO_ARMS: list[Arm] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -111,9 +113,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         arms = find_arms(question, _lab(metafunc.config), metafunc.config)
     except HarnessError as error:
         raise pytest.UsageError(explain(error)) from error
-    metafunc.parametrize(
-        "arm", [pytest.param(arm, id=arm.stack) for arm in arms], indirect=True
-    )
+    metafunc.parametrize("arm", [pytest.param(arm, id=arm.stack) for arm in arms], indirect=True)
 
 
 def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm, ...]:
@@ -138,7 +138,12 @@ def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm,
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts arms of one kernel together, which is kindest to the build's object folder."""
-    items.sort(key=lambda item: _arm_of(item).stack if _arm_of(item) else "")
+
+    def stack_of(item: pytest.Item) -> str:
+        arm = _arm_of(item)
+        return arm.stack if arm else ""
+
+    items.sort(key=stack_of)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -227,7 +232,7 @@ def ssh_client(guest: Guest) -> Iterator[ssh.Client]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Limits an arm as a whole: whatever waits without a deadline of its own ends here."""
     if _arm_of(item) is None:
         return (yield)
@@ -265,9 +270,9 @@ def _classify(error: BaseException) -> tuple[Outcome, str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[pytest.TestReport]:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Judges the phase, writes the result down, and tells pytest whether it was expected."""
-    report: pytest.TestReport = yield
+    report = yield
     arm = _arm_of(item)
     if arm is None:
         return report
@@ -332,7 +337,7 @@ class _Collector:
         self.arms: list[Arm] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.arms = list(session.config.stash.get(_arms_key, []))
+        self.arms = session.config.stash.get(_arms_key, _NO_ARMS)
 
 
 class _Watcher:
@@ -345,7 +350,7 @@ class _Watcher:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for key, value in report.user_properties:
             if key == "outcome":
-                self._last[report.nodeid] = Outcome(value)
+                self._last[report.nodeid] = Outcome(str(value))
         if report.when == "teardown" and report.nodeid in self._last:
             self._on_outcome(report.nodeid, self._last[report.nodeid])
 
@@ -356,6 +361,25 @@ def _pytest(names: Sequence[str], words: Sequence[str], plugin: object, log: IO[
     fixed = ["-p", "no:cacheprovider", f"--rootdir={SCENARIOS.parent}", *paths, *words]
     with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         return int(pytest.main(fixed, plugins=[plugin]))
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Each scenario with the families on which it must fail and the question that it asks."""
+    rows = []
+    for path in sorted(SCENARIOS.glob("*/test_*.py")):
+        tree = ast.parse(path.read_text())
+        broken = [
+            str(element.value)
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("mark.scenario")
+            for node in call.keywords
+            if node.arg == "broken" and isinstance(node.value, ast.List)
+            for element in node.value.elts
+            if isinstance(element, ast.Constant)
+        ]
+        question = (ast.get_docstring(tree) or "").partition("\n")[0]
+        rows.append((path.parent.name, " ".join(broken), question))
+    return rows
 
 
 def collect(names: Sequence[str], words: Sequence[str]) -> list[Arm]:

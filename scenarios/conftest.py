@@ -18,8 +18,8 @@ from harness.errors import DeadlineExceeded, GuestToolMissing
 from harness.guest.container import Container, start_container
 from harness.guest.machine import Answer, Guest, Job
 from harness.guest.ssh import HOST_KEY
-from harness.jobs import PROJECT
 from harness.scenario import Judge
+from harness.workspace import PROJECT
 
 LOG = "/var/log/audit/audit.log"
 _SYNC_LIMIT_S = 15.0
@@ -151,7 +151,7 @@ _SENT = re.compile(r"(\w+) (\w+) pid=(\d+)")
 
 @pytest.fixture
 def send() -> Callable[..., Sent]:
-    """Sends one user message, raw: ``send(run, text)``, ``run`` being a guest's or a container's."""
+    """Sends one user message, raw, by a guest's or a container's ``run``: ``send(run, text)``."""
 
     def one(run: Callable[..., Answer], text: str, wrap: Sequence[str] = ()) -> Sent:
         answer = run([*wrap, "/run/nsaudit/send", text])

@@ -75,7 +75,7 @@ def _identity(version: str) -> Sequence[object]:
 
 
 def _probe(workspace: Workspace, kernel: Path, version: str, cores: int) -> Host:
-    boot_s, why = 0.0, _find_obstacle()
+    boot_s, why = 0.0, find_obstacle()
     if not why:
         boot_s, why = _boot(workspace, kernel, "kvm", KVM_LIMIT_S)
     accelerator = "kvm" if boot_s else "tcg"
@@ -98,7 +98,7 @@ def _probe(workspace: Workspace, kernel: Path, version: str, cores: int) -> Host
     )
 
 
-def _find_obstacle() -> str:
+def find_obstacle() -> str:
     """Why KVM need not even be tried, or nothing."""
     if not KVM.exists():
         return f"there is no {KVM}"
@@ -114,7 +114,9 @@ def _group(path: Path) -> str:
         return str(path.stat().st_gid)
 
 
-def _boot(workspace: Workspace, kernel: Path, accelerator: str, limit_s: float) -> tuple[float, str]:
+def _boot(
+    workspace: Workspace, kernel: Path, accelerator: str, limit_s: float
+) -> tuple[float, str]:
     """Seconds to the first answer, or 0 and the reason why there was none."""
     machine = qemu.Machine(
         accelerator=accelerator,

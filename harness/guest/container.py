@@ -74,9 +74,7 @@ class Container:
 
 
 @contextlib.contextmanager
-def start_container(
-    guest: Guest, kinds: Sequence[str], *, layer: str = ""
-) -> Iterator[Container]:
+def start_container(guest: Guest, kinds: Sequence[str], *, layer: str = "") -> Iterator[Container]:
     """A container with namespaces of these kinds of its own; it ends with the block.
 
     ``layer`` names a layer of the image whose files stand in for the root's (that needs a

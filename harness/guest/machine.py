@@ -309,12 +309,11 @@ class Guest:
             self.console_log.open("ab") as sink,
             selectors.DefaultSelector() as selector,
         ):
-            for end in (self._channel, self._console, self._qmp):
-                selector.register(end, selectors.EVENT_READ)
+            for stream in (self._channel, self._console, self._qmp):
+                selector.register(stream, selectors.EVENT_READ, data=stream)
             while selector.get_map():
                 for key, _ in selector.select():
-                    end = key.fileobj
-                    assert isinstance(end, socket.socket)
+                    end: socket.socket = key.data
                     try:
                         chunk = end.recv(1 << 18)
                     except OSError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pexpect
 from pexpect.socket_pexpect import SocketSpawn
@@ -20,10 +21,27 @@ DEVICE = "/dev/hvc0"
 ANSWER_LIMIT_S = 20.0
 
 
+# The type's parameter exists in its stubs only.
+if TYPE_CHECKING:
+    _Spawn = SocketSpawn[bytes]
+else:
+    _Spawn = SocketSpawn
+
+
+class _Recorded(_Spawn):
+    """pexpect's socket does not keep its log; this one does."""
+
+    def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> bytes:
+        chunk: bytes = super().read_nonblocking(size, timeout)
+        if self.logfile_read is not None:
+            self.logfile_read.write(chunk)
+        return chunk
+
+
 class Console:
     """What stands on the console; every wait has a limit, scaled by the guest."""
 
-    def __init__(self, guest: Guest, spawn: SocketSpawn) -> None:
+    def __init__(self, guest: Guest, spawn: _Recorded) -> None:
         self._spawn = spawn
         self._limit_s = ANSWER_LIMIT_S * guest.scale
 
@@ -46,6 +64,6 @@ class Console:
 def open_console(guest: Guest, transcript: Path) -> Iterator[Console]:
     """The console of a guest; all that it shows is written to ``transcript``."""
     with transcript.open("wb") as log:
-        spawn = SocketSpawn(guest.serial)
+        spawn = _Recorded(guest.serial)
         spawn.logfile_read = log
         yield Console(guest, spawn)

@@ -118,9 +118,11 @@ class Builder:
             entry = self.workspace.make("kernel", key, lambda made: _keep(objects, made))
             image = None
             if bzimage:
-                image = self.workspace.make(
-                    "bzimage", key, lambda made: shutil.copy(objects / _BZIMAGE, made) and None
-                )
+
+                def fill(made: Path) -> None:
+                    shutil.copy(objects / _BZIMAGE, made / "bzImage")
+
+                image = self.workspace.make("bzimage", key, fill)
         return _describe(stack, entry, image and image / "bzImage", tree, wanted)
 
     def wanted(self, base: Base) -> Kconfig:
@@ -182,9 +184,7 @@ def _compiler() -> str:
     return proc.run(["gcc", "--version"]).stdout.partition("\n")[0]
 
 
-def _configure(
-    make: Sequence[str | Path], source: Path, objects: Path, wanted: Kconfig
-) -> None:
+def _configure(make: Sequence[str | Path], source: Path, objects: Path, wanted: Kconfig) -> None:
     """Writes ``.config``, and leaves it alone when it would be the same."""
     asked, fresh, final = (objects / name for name in ("nsaudit.config", ".config.new", ".config"))
     asked.write_text(wanted.render())

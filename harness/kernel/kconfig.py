@@ -114,7 +114,9 @@ def load(folder: Path, name: str, base: str, values: Mapping[str, object]) -> Kc
             if path.suffix == ".j2":
                 text = environment.from_string(text).render(values)
         except jinja2.TemplateError as error:
-            raise ConfigError(f"{path.name}: {error}", hint=f"known: {', '.join(values)}") from error
+            raise ConfigError(
+                f"{path.name}: {error}", hint=f"known: {', '.join(values)}"
+            ) from error
         total = total.merged(parse_kconfig(text, path.name))
     absent = table.get("absent", {}).get(base, [])
     return total.without(frozenset(f"CONFIG_{one}" for one in absent))

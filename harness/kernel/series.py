@@ -119,8 +119,6 @@ def _make_stack(
             )
         missing = set(series[one].needs) - {done.name for done in chosen}
         if missing:
-            raise SeriesError(
-                f"{where}: series {one} needs {', '.join(sorted(missing))} before it"
-            )
+            raise SeriesError(f"{where}: series {one} needs {', '.join(sorted(missing))} before it")
         chosen.append(series[one])
     return Stack(name=name, base=bases[base], series=tuple(chosen))

@@ -117,9 +117,7 @@ class Tree:
         )
 
 
-def open_tree(
-    workspace: Workspace, base: Base, on_step: Callable[[str], None] = log.info
-) -> Tree:
+def open_tree(workspace: Workspace, base: Base, on_step: Callable[[str], None] = log.info) -> Tree:
     """The tree of a base; fetched and imported where it is new. Hold ``tree-<base>``."""
     fetched = sources.fetch(base, workspace)
     if fetched.note:

@@ -48,8 +48,12 @@ def test_auditd_in_netns(
         comm = guest.run(["readlink", f"/proc/{pid}/ns/net"]).require().stdout
         here = guest.run(["readlink", "/proc/self/ns/net"]).require().stdout
         judge.keep("transcript-namespaces.txt", f"daemon {comm}guest  {here}")
-        judge.expect("daemon's network", "its own" if comm != here else "the guest's",
-                     good="its own", broken="none")
+        judge.expect(
+            "daemon's network",
+            "its own" if comm != here else "the guest's",
+            good="its own",
+            broken="none",
+        )
     else:
         judge.expect("daemon's network", "none", good="its own", broken="none")
     judge.expect("records that arrived", arrived, good=1, broken=0)

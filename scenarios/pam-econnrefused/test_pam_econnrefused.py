@@ -1,9 +1,10 @@
 """Can people log in to a container that has a user namespace of its own?
 
 Audit must tell such a container that it is not there (ECONNREFUSED). Linux-PAM up to 1.2
-takes EPERM for a failure to log and refuses root's programs; a later PAM lets the login go
-on, and nothing is recorded either way. So the errno is asked at the netlink edge, and three
-ways in are tried with both.
+takes EPERM for a failure to log and refuses root's programs: su says "System error", login(1)
+"Login incorrect", sshd closes the connection, and syslog has the reason. A later PAM lets the
+login go on, and nothing is recorded either way. So the errno is asked at the netlink edge, and
+three ways in are tried with both.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def test_pam_econnrefused(
         sent = send(box.run, f"from-{era}")
         in_by_su = su(box.run)
         in_by_ssh = _ssh(ssh_client, jump, address, passwords["root"])
-        in_by_console = _console(box, console_login, passwords["root"], judge)
+        in_by_console = _console(box, console_login, passwords["root"])
 
         # then the kernel's answer decides.
         if old:
@@ -69,7 +70,7 @@ def test_pam_econnrefused(
             f"login on the console, PAM {era}",
             in_by_console,
             good="granted",
-            broken="System error" if old else None,
+            broken="Login incorrect" if old else None,
         )
         trail = auditd.trail(f"records-{era}.log")
         gone = [one for one in trail.records if _is_from(one, address.replace(".2", ".1"))]
@@ -96,22 +97,21 @@ def _ssh(client: ssh.Client, jump: Any, address: str, password: str) -> str:
     return "granted" if client.run(session, ["id", "-u"]).strip() == "0" else "no session"
 
 
-def _console(box: Container, console: serial.Console, password: str, judge: Judge) -> str:
-    job = box.spawn(
-        ["setsid", "--ctty", "sh", "-c", f"exec login <{serial.DEVICE} >{serial.DEVICE} 2>&1"]
-    )
+def _console(box: Container, console: serial.Console, password: str) -> str:
+    terminal = f"exec setsid --ctty --wait login <{serial.DEVICE} >{serial.DEVICE} 2>&1"
+    job = box.spawn(["sh", "-c", terminal])
     console.expect(["login: "])
     console.send("root")
     console.expect(["Password: "])
     console.send(password)
-    outcome = ("granted", "System error", "Login incorrect")[
-        console.expect([r"# $", "System error", "Login incorrect"])
-    ]
-    if outcome == "granted":
-        console.send("exit")
-    else:
-        job.kill(9)
+    answers = {r"# $": "granted", "System error": "System error", "incorrect": "Login incorrect"}
+    outcome = list(answers.values())[console.expect(list(answers))]
+    # A login that was refused asks again, and would get the next one's answers.
+    box.run(["pkill", "--signal", "KILL", "--exact", "login|bash"])
     job.wait()
+    # What it still said is not the next one's either: go on behind a word of our own.
+    box.run(["sh", "-c", f"echo end of login >{serial.DEVICE}"]).require()
+    console.expect(["end of login"])
     return outcome
 
 

@@ -40,11 +40,19 @@ def test_pid_translation(
 
     # then both records hold the pid outside.
     (message,) = [one for one in trail.records if "msg='from-a-pidns" in one.text]
-    judge.expect("pid in the user message", _whose(message, outside, inside),
-                 good="the reader's", broken="the namespace's")
+    judge.expect(
+        "pid in the user message",
+        _whose(message, outside, inside),
+        good="the reader's",
+        broken="the namespace's",
+    )
     call = trail.exactly_one(type="SYSCALL", key="pid-translation")
-    judge.expect("pid in the system call", _whose(call, called, "1"),
-                 good="the reader's", broken="the namespace's")
+    judge.expect(
+        "pid in the system call",
+        _whose(call, called, "1"),
+        good="the reader's",
+        broken="the namespace's",
+    )
     judge.note(pids={"outside": outside, "inside": inside, "recorded": message.fields["pid"]})
 
 
