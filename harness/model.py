@@ -183,8 +183,8 @@ class Arm:
 
     @property
     def folder(self) -> str:
-        """The name of the arm's folder below the run's."""
-        return f"{self.scenario}@{self.stack}"
+        """The name of the arm's folder below the run's; one stack may be in both slots."""
+        return f"{self.scenario}@{self.stack}.{self.expect.lower()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

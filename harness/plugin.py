@@ -113,7 +113,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         arms = find_arms(question, _lab(metafunc.config), metafunc.config)
     except HarnessError as error:
         raise pytest.UsageError(explain(error)) from error
-    metafunc.parametrize("arm", [pytest.param(arm, id=arm.stack) for arm in arms], indirect=True)
+    metafunc.parametrize(
+        "arm",
+        [pytest.param(arm, id=f"{arm.stack}-{arm.expect.lower()}") for arm in arms],
+        indirect=True,
+    )
 
 
 def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm, ...]:

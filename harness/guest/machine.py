@@ -390,6 +390,10 @@ class Guest:
         """Leaves QMP's negotiation mode; nothing else may be asked before."""
         self._ask_qmp("qmp_capabilities", {}, "QEMU")
 
+    def pause(self) -> None:
+        """Stops the virtual machine's processors: a guest that hangs."""
+        self._ask_qmp("stop", {}, "QEMU")
+
     def is_stuck(self) -> bool:
         """True when QEMU says that the virtual machine cannot go on (broken KVM does that)."""
         state = self._ask_qmp("query-status", {}, "QEMU's state")

@@ -18,9 +18,9 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DEB822 = f"""\
 # A comment before.
 Types: deb deb-src
-# A comment within.
 URIs: {MAIN}/
 Suites: bookworm
+# A comment within.
  bookworm-updates
 Components: main contrib
 Signed-By: {KEYRING}
@@ -122,7 +122,7 @@ def test_one_line_sources() -> None:
         entry("http://vendor.example/debian", "bookworm", keyring="/etc/apt/keyrings/vendor.gpg"),
         entry("http://vendor.example/debian", "bookworm-vendor"),
         entry("http://known.example/debian", "bookworm"),
-        entry("cdrom:[Debian 12]", "bookworm"),
+        entry("cdrom:[debian-12]", "bookworm"),
     ],
     ids=lambda one: f"{one.uri}-{one.suite}",
 )
@@ -132,6 +132,15 @@ def test_what_is_not_debians_is_ignored(other: Entry) -> None:
     with pytest.raises(HostMissing) as caught:
         choose_archives([other], origins)
     assert debian.VARIABLE in caught.value.hint
+
+
+def test_the_first_of_each_kind_is_taken() -> None:
+    other = "http://other.example/debian"
+    suites = ("bookworm", "bookworm-security", "bookworm-backports")
+    entries = [entry(uri, suite) for uri in (MAIN, other) for suite in suites]
+    found = choose_archives(entries, {})
+    assert found.security is not None
+    assert (found.main.uri, found.security.uri) == (MAIN, MAIN)
 
 
 def test_an_origin_tells_more_than_a_name() -> None:

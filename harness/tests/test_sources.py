@@ -138,7 +138,7 @@ def test_a_tarball_is_fetched_once(server: Server, workspace: Workspace, folder:
     first = sources.fetch(
         tarball(server.url, SHA256.upper()),
         workspace,
-        on_progress=lambda have, total: told.append((have, total)),
+        on_progress=lambda *now: told.append(now),
     )
     server.mood = "missing"
     assert sources.fetch(tarball(server.url), workspace).archive == first.archive
@@ -169,7 +169,11 @@ def test_a_broken_download_goes_on(server: Server, workspace: Workspace, mood: s
 def test_a_server_without_ranges_begins_again(server: Server, workspace: Workspace) -> None:
     partial_of(workspace).write_bytes(b"x" * HALF)
     server.mood = "ignores ranges"
-    fetched = sources.fetch(tarball(server.url), workspace)
+    told: list[tuple[int, int | None]] = []
+    fetched = sources.fetch(
+        tarball(server.url), workspace, on_progress=lambda *now: told.append(now)
+    )
+    assert told[-1] == (len(BODY), len(BODY))
     assert server.ranges == [f"bytes={HALF}-"]
     assert fetched.archive is not None
     assert fetched.archive.read_bytes() == BODY

@@ -1,0 +1,14 @@
+"""Is a panic a crash?"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.guest.machine import Guest
+from harness.scenario import Judge
+
+
+@pytest.mark.scenario(broken=["userns-eperm"])
+def test_case(guest: Guest, judge: Judge) -> None:
+    guest.run(["sh", "-c", "echo c >/proc/sysrq-trigger"])
+    judge.expect("it went on", "yes", good="yes", broken="no")
