@@ -184,6 +184,9 @@ def start(
         yield child
     finally:
         end(child)
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def run(

@@ -62,9 +62,14 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._trusted: set[Path] = set()
-        with self._explained():
+        try:
             for name in ("cache", "work", "runs", "locks", "tmp"):
                 (root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HarnessError(
+                f"the state folder {root} cannot be made: {error.strerror}",
+                hint="name a folder of yours in NSAUDIT_STATE",
+            ) from error
 
     @classmethod
     def default(cls) -> Workspace:
@@ -182,7 +187,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns a full disk or a read-only folder into one line with the next step."""
+        """Turns a full disk into one line with the next step."""
         try:
             yield
         except OSError as error:
@@ -190,11 +195,6 @@ class Workspace:
                 raise HarnessError(
                     f"no space left below {self.root}",
                     hint="free some, or name another folder in NSAUDIT_STATE",
-                ) from error
-            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-                raise HarnessError(
-                    f"cannot write below {self.root}: {os.strerror(error.errno)}",
-                    hint="name a folder of yours in NSAUDIT_STATE",
                 ) from error
             raise
 

@@ -1,0 +1,119 @@
+"""Frames, consoles and QEMU's command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import GuestLost
+from harness.guest import channel, console, container, qemu
+from harness.guest.channel import Decoder, Frame, Kind
+
+CONSOLES = Path(__file__).parent / "data" / "consoles"
+
+
+def test_frames_survive_being_cut_anywhere() -> None:
+    sent = [Frame(Kind.OUT, 7, b"abc"), Frame(Kind.EXIT, 7, b"\1\0\0\0"), Frame(Kind.BYE, 0)]
+    stream = b"".join(frame.encode() for frame in sent)
+    for size in (1, 5, len(stream)):
+        decoder = Decoder()
+        chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert [frame for chunk in chunks for frame in decoder.feed(chunk)] == sent
+
+
+def test_what_is_no_frame_is_a_lost_guest() -> None:
+    with pytest.raises(GuestLost, match="carries no frame"):
+        list(Decoder().feed(b"login: root\r\n"))
+    too_long = (
+        Kind.OUT.to_bytes(4, "little") + bytes(4) + (channel.FRAME_MAX + 1).to_bytes(4, "little")
+    )
+    with pytest.raises(GuestLost):
+        list(Decoder().feed(too_long))
+
+
+def test_a_command_line_cannot_hold_a_nul() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        channel.run_frame(1, ["echo", "a\0b"], {}, "/")
+    frame = channel.run_frame(1, ["echo", "x"], {"A": "b"}, "/")
+    assert frame.body.split(b"\0") == [b"/", b"2", b"echo", b"x", b"A=b", b""]
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("clean", []), ("panic", ["panic"]), ("oops", ["BUG", "oops", "panic"])],
+)
+def test_real_consoles(name: str, kinds: list[str]) -> None:
+    text = (CONSOLES / f"{name}.log").read_text()
+    assert [splat.kind for splat in console.parse_splats(text)] == kinds
+    assert (console.find_fatal(text) is not None) == ("panic" in kinds)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("[   12.3] BUG: KASAN: slab-use-after-free in audit_log_end+0x1/0x2", "KASAN"),
+        ("[   12.3][  T101] WARNING: possible circular locking dependency detected", "lockdep"),
+        ("[   12.3] WARNING: CPU: 0 PID: 1 at kernel/audit.c:1 audit_panic+0x1/0x2", "WARN"),
+        ("[   12.3] rcu: INFO: rcu_sched self-detected stall on CPU", "RCU stall"),
+        ("[   12.3] INFO: task auditd:50 blocked for more than 120 seconds.", "hung task"),
+        ("[   12.3] refcount_t: underflow; use-after-free.", "refcount"),
+        ("[   12.3] BUG: sleeping function called from invalid context at x.c:1", "atomic sleep"),
+        ("[   12.3] kmemleak: 3 new suspected memory leaks (see /sys/…)", "kmemleak"),
+        ("[   12.3] BUG: kernel NULL pointer dereference, address: 8", "oops"),
+    ],
+)
+def test_kinds_of_reports(line: str, kind: str) -> None:
+    assert [splat.kind for splat in console.parse_splats(f"quiet\n{line}\nRIP: x\n")] == [kind]
+
+
+def test_a_record_that_quotes_a_crash_is_none() -> None:
+    text = "[ 1.0] audit: type=1112 msg='Kernel panic - not syncing: BUG: KASAN: Oops: '\n"
+    assert console.parse_splats(text) == ()
+
+
+def machine(**changes: object) -> qemu.Machine:
+    facts: dict[str, object] = {
+        "accelerator": "tcg",
+        "cpu_model": "qemu64",
+        "kernel": Path("/k"),
+        "initrd": Path("/i"),
+        "root": Path("/a,b/root"),
+        "layers": {"pam-1.2": Path("/l")},
+        "tsc_khz": 2600000,
+    }
+    return qemu.Machine(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+SOCKETS = qemu.Sockets(channel=3, console=4, serial=5, qmp=6)
+
+
+def test_a_guest_can_write_to_nothing_and_reach_nobody() -> None:
+    words = qemu.command(machine(), SOCKETS)
+    drives = [word for word in words if word.startswith("id=")]
+    assert len(drives) == 2
+    assert all("readonly=on" in drive for drive in drives)
+    assert "file=/a,,b/root" in drives[0]
+    (net,) = [word for word in words if word.startswith("user,")]
+    assert "restrict=on" in net
+    assert "hostfwd=tcp:127.0.0.1:0-:22" in net
+    assert words[words.index("-sandbox") + 1].startswith("on,")
+    assert not any("virtfs" in word or "9p" in word for word in words)
+
+
+def test_disks_are_known_by_name() -> None:
+    words = qemu.command(machine(), SOCKETS)
+    disks = [word for word in words if word.startswith("virtio-blk")]
+    assert [disk.rpartition("=")[2] for disk in disks] == ["root", "pam-1.2"]
+
+
+def test_emulation_is_told_the_rate_of_its_clock() -> None:
+    assert "tsc_early_khz=2600000" in qemu.kernel_arguments(machine())
+    assert not [w for w in qemu.kernel_arguments(machine(accelerator="kvm")) if "tsc" in w]
+    assert not [w for w in qemu.kernel_arguments(machine(tsc_khz=0)) if "tsc" in w]
+    assert {"panic=-1", "oops=panic"} <= set(qemu.kernel_arguments(machine()))
+
+
+def test_a_container_is_entered_by_its_own_namespaces_only() -> None:
+    box = container.Container(guest=None, pid=42, kinds=("net", "user"))  # type: ignore[arg-type]
+    assert box.enter(["id"]) == ["nsenter", "--target", "42", "--user", "--net", "--", "id"]
