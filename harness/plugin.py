@@ -13,7 +13,9 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -49,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--base", action="append", default=[], help="base to ask on (6.12)")
     group.addoption("--stack", action="append", default=[], help="stack to ask as a good one")
     group.addoption("--run-folder", type=Path, help="where the run's results go")
+    group.addoption("--lab", type=Path, help="take the kernels of that run")
     group.addoption("--kernel-config", default="default", help="configuration of the kernels")
 
 
@@ -77,8 +80,8 @@ def _lab(config: pytest.Config) -> Lab:
     if _lab_key not in config.stash:
         workspace = Workspace.default()
         lab = Lab(workspace, config=config.getoption("--kernel-config"))
-        if _run_key in config.stash:
-            lab.restore(config.stash[_run_key])
+        if folder := config.getoption("--lab") or config.stash.get(_run_key, None):
+            lab.restore(folder)
         config.stash[_lab_key] = lab
     return config.stash[_lab_key]
 
@@ -182,8 +185,26 @@ def judge(request: pytest.FixtureRequest, arm: Arm) -> Judge:
     """Where a scenario says what it saw."""
     folder = _run_folder(request.config) / arm.folder
     folder.mkdir(parents=True, exist_ok=True)
+    _write_reproduce(request, folder)
     made = request.node.stash[_judge_key] = Judge(arm, folder)
     return made
+
+
+def _write_reproduce(request: pytest.FixtureRequest, folder: Path) -> None:
+    """A script that asks this one arm again, with the same kernel and image."""
+    options = request.config.option
+    words = [sys.executable, "-m", "pytest", request.node.nodeid, "--lab", str(folder.parent)]
+    words += [word for base in options.base for word in ("--base", base)]
+    words += [word for stack in options.stack for word in ("--stack", stack)]
+    words += ["--kernel-config", options.kernel_config]
+    state = _lab(request.config).workspace.root
+    script = folder / "reproduce"
+    script.write_text(
+        "#!/bin/sh\n"
+        f"cd {shlex.quote(str(request.config.rootpath))} &&\n"
+        f"NSAUDIT_STATE={shlex.quote(str(state))} exec {shlex.join(words)}\n"
+    )
+    script.chmod(0o755)
 
 
 @pytest.fixture
