@@ -234,13 +234,13 @@ def _image(options: argparse.Namespace) -> int:
 
 
 def _exec(options: argparse.Namespace) -> int:
-    if not options.command:
+    if not options.rest:
         raise UsageError("there is no command", hint="nsaudit exec STACK -- CMD…")
     with _lab(options) as (lab, screen):
         screen.step(f"building {options.stack}")
         kernel = lab.kernel(options.stack)
         screen.quiet()
-        argv = list(options.command)
+        argv = list(options.rest)
         if options.user:
             argv = [
                 "setpriv",
@@ -266,7 +266,7 @@ def _shell(options: argparse.Namespace) -> int:
         image = None if options.host_root else lab.image
         host = lab.host_for(kernel)
         screen.quiet()
-        return vng.shell(kernel, image, host, options.vng)
+        return vng.shell(kernel, image, host, options.rest)
 
 
 # -- what there is -----------------------------------------------------------------------
@@ -354,17 +354,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--fresh", action="store_true", help="make it again, with today's packages")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("exec", _exec, "Run a command in a fresh guest; its status is the command's.")
+    sub = command(
+        "exec", _exec, "Run CMD (after --) in a fresh guest; its status is the command's."
+    )
     sub.add_argument("stack")
     sub.add_argument("--user", help="run it as this user")
     sub.add_argument("--cold", action="store_true", help="boot the guest afresh")
     sub.add_argument("--deadline", type=float, default=600.0, help="seconds it may take (600)")
-    sub.add_argument("command", nargs=argparse.REMAINDER, help="-- CMD…")
 
-    sub = command("shell", _shell, "An interactive guest, by virtme-ng.")
+    sub = command(
+        "shell", _shell, "An interactive guest, by virtme-ng, whose own options come after --."
+    )
     sub.add_argument("stack")
     sub.add_argument("--host-root", action="store_true", help="over your own root, read-only")
-    sub.add_argument("vng", nargs=argparse.REMAINDER, help="-- options of virtme-ng, e.g. --gdb")
 
     for name, act, text in (
         ("stacks", _stacks, "List the stacks."),
@@ -376,11 +378,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    options = _parser().parse_args(words)
-    for name in ("command", "vng"):
-        rest = getattr(options, name, None)
-        if rest and rest[0] == "--":
-            setattr(options, name, rest[1:])
+    """What follows ``--`` belongs to the guest or to virtme-ng, whatever it looks like."""
+    ours = list(words)
+    rest: list[str] = []
+    if "--" in ours:
+        at = ours.index("--")
+        ours, rest = ours[:at], ours[at + 1 :]
+    options = _parser().parse_args(ours)
+    if rest and options.act not in (_exec, _shell):
+        raise UsageError(f"nothing may follow --, but {rest[0]!r} does")
+    options.rest = rest
     return options
 
 
@@ -392,11 +399,11 @@ def main() -> None:
 def _main(words: Sequence[str]) -> int:
     # SIGTERM ends things the way Ctrl-C does, so that guests go first.
     signal.signal(signal.SIGTERM, _interrupt)
-    options = _parse(words)
-    level = logging.INFO if options.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     try:
+        options = _parse(words)
+        level = logging.INFO if options.verbose else logging.WARNING
+        logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
         return int(options.act(options))
     except HarnessError as error:
         sys.stderr.write(f"error: {plugin.explain(error)}\n")
