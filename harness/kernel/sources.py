@@ -170,7 +170,8 @@ def unpack(fetched: Fetched, folder: Path) -> None:
     except CommandFailed as error:
         raise SourceError(
             f"{fetched.base}: its source cannot be unpacked: {error.message}",
-            hint=f"remove {(fetched.archive or _there(fetched.folder)).parent} and try again",
+            # Only what is the cache's: a folder is its owner's.
+            hint=f"remove {fetched.archive.parent} and try again" if fetched.archive else "",
         ) from error
     if not (folder / "Kconfig").is_file():
         raise SourceError(f"{fetched.base}: its source is no kernel: it has no Kconfig")

@@ -363,6 +363,17 @@ def test_a_folder_that_changes_meanwhile_is_refused(
         sources.unpack(fetched, folder)
 
 
+def test_nobody_is_told_to_remove_a_folder_of_their_own(
+    repository: Repository, workspace: Workspace, folder: Path
+) -> None:
+    base = base_of(DirectorySource(path=repository.folder))
+    fetched = sources.fetch(base, workspace)
+    (repository.folder / ".git/index").write_text("broken")
+    with pytest.raises(SourceError, match="cannot be unpacked") as caught:
+        sources.unpack(fetched, folder)
+    assert "remove" not in caught.value.hint
+
+
 def test_a_folder_that_is_no_kernel(tmp_path: Path, workspace: Workspace) -> None:
     with pytest.raises(SourceError, match="no kernel tree"):
         sources.fetch(base_of(DirectorySource(path=tmp_path)), workspace)
