@@ -113,7 +113,8 @@ class Tree:
         return ApplyError(
             f"{patch.name} does not apply to {stack.base.name}\n"
             f"  stack: {stack.name}      file: {file}",
-            hint=f"nsaudit patches edit {stack.name}    (opens the tree where it stops)",
+            hint=f"git -C {self.folder} worktree add --detach DIR {self.root[:12]}"
+            f" && git -C DIR am --3way {patch}",
         )
 
 
