@@ -1,41 +1,66 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Finishes a root that mmdebstrap has filled: our files in, everything out that
-# comes from the host or from the hour, users without passwords.
+# Finishes a root that mmdebstrap has filled, and packs it: our files in, users
+# without passwords, everything out that comes from the host or from the hour.
 #
-#   customize.sh ROOT    (our files lie in ROOT/files)
+#   customize.sh ROOT    reads ROOT/mnt/files, writes to ROOT/mnt/out
 set -eu
 root=$1
 
-chown -R 0:0 "$root/files"
-find "$root/files" -type f -exec chmod 644 {} +
-chmod 640 "$root/files/etc/audit/auditd.conf"
-cp -a "$root/files/." "$root/"
-rm -rf "$root/files"
+# A checkout's owner and modes are the developer's.
+(cd "$root/mnt/files" && find . -type f) | while read -r file; do
+	install -D -m 644 -o 0 -g 0 "$root/mnt/files/$file" "$root/$file"
+done
+chmod 640 "$root/etc/audit/auditd.conf"
 
-chroot "$root" useradd --create-home --shell /bin/bash --uid 1000 tester
-chroot "$root" usermod --lock root
-
-# What the host or a package's script put there, and what differs each time.
-rm -f "$root/etc/resolv.conf" "$root"/etc/ssh/ssh_host_* "$root/etc/passwd-" \
-	"$root/etc/shadow-" "$root/etc/group-" "$root/etc/gshadow-" \
-	"$root/etc/subuid-" "$root/etc/subgid-" "$root/var/cache/ldconfig/aux-cache" \
-	"$root"/var/log/*.log "$root"/var/log/apt/* "$root"/etc/apt/sources.list \
-	"$root"/var/lib/dpkg/*-old "$root/var/lib/systemd/catalog/database"
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* \
-	"$root"/var/cache/debconf/*-old "$root"/usr/share/doc/* \
-	"$root"/usr/share/man/* "$root"/usr/share/locale/* "$root"/tmp/* "$root"/run/*
-find "$root/usr" -name __pycache__ -type d -prune -exec rm -rf {} +
-: >"$root/etc/machine-id"
-mkdir -p "$root/var/empty"
-
-# The day of the last password change is today's; the epoch says the same.
+# Nobody can log in until the harness has set passwords or keys.
+chroot "$root" useradd --create-home --shell /bin/bash --uid 1000 \
+	--password '*' tester
+chroot "$root" usermod --password '*' root
+# useradd gave ids to tester; these let newuidmap map what root has.
+sed -i '1i root:0:65536' "$root/etc/subuid" "$root/etc/subgid"
+# The day of the last change is today's.
 sed -i 's/^\([^:]*:[^:]*:\)[0-9]*:/\119000:/' "$root/etc/shadow"
+mkdir -m 755 "$root/var/empty"
 
-# mmdebstrap has the host's /proc and /sys mounted here: their contents stay out.
-# The file is fetched from inside, because in a user namespace nothing outside
-# can be written.
-mkfs.erofs --quiet -x-1 -T "$SOURCE_DATE_EPOCH" --exclude-regex='^(dev|proc|sys)/.+' \
-	--exclude-path=root.erofs -U 6e736175-6469-7400-0000-000000000001 \
-	"$root/root.erofs" "$root"
-chroot "$root" dpkg-query -W >"$root/packages.list"
+chroot "$root" dpkg-query -W >"$root/mnt/out/packages.list"
+
+cd "$root"
+# mmdebstrap's own: it lets no daemon start, knows the mirror, and makes
+# links for architectures that are not there.
+if [ -e sbin/start-stop-daemon.REAL ]; then
+	mv sbin/start-stop-daemon.REAL sbin/start-stop-daemon
+fi
+for dir in lib32 libo32 libx32; do
+	if [ -L "$dir" ] && rmdir "usr/$dir"; then
+		rm "$dir"
+	fi
+done
+rm -f usr/sbin/policy-rc.d etc/apt/sources.list etc/apt/sources.list.d/* \
+	etc/apt/apt.conf.d/*mmdebstrap etc/dpkg/dpkg.cfg.d/*mmdebstrap
+# The host's, or made by chance.
+rm -f etc/resolv.conf etc/ssh/ssh_host_* var/lib/dbus/machine-id
+: >etc/machine-id
+# Written while installing: backups, logs, caches; and nobody reads manuals.
+rm -f etc/*- var/lib/dpkg/*-old var/lib/systemd/catalog/database \
+	var/log/*.log var/log/apt/*
+rm -rf var/lib/apt/lists/* var/cache/apt/* var/cache/debconf/*-old \
+	var/cache/ldconfig/* usr/share/doc/* usr/share/info/* \
+	usr/share/lintian/* usr/share/locale/* usr/share/man/*
+find usr -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The kernel need not have extended attributes: no program may need one.
+capable=$(chroot . getcap -r /usr)
+if [ -n "$capable" ]; then
+	echo "file capabilities would be lost: $capable" >&2
+	exit 1
+fi
+
+# Seen through a bind mount the root is without what is mounted in it, such as
+# a /proc whose owner differs with mmdebstrap's mode.
+mkdir mnt/bare
+mount --bind . mnt/bare
+mkfs.erofs --quiet -x-1 -T "$SOURCE_DATE_EPOCH" \
+	-U 6e736175-6469-7400-0000-000000000001 \
+	--exclude-regex='^(dev|mnt|proc|run|sys|tmp)/.+' mnt/out/root.erofs mnt/bare
+umount mnt/bare

@@ -3,10 +3,16 @@
 # Builds the 1.2-era library in a root that mmdebstrap has filled, and packs it
 # into an erofs of its own.
 #
-#   build.sh ROOT    (this folder lies in ROOT/pam12)
+#   build.sh ROOT    reads ROOT/mnt, writes to ROOT/mnt/out
 set -eu
 root=$1
 
-chroot "$root" sh /pam12/inside.sh
-mkfs.erofs --quiet -x-1 -T "$SOURCE_DATE_EPOCH" -U 6e736175-6469-7400-0000-000000000002 \
-	"$root/layer.erofs" "$root/pam12/layer"
+# With the host's apt: it knows the way to the archive, with proxies and
+# certificates. The rest happens inside, without a network.
+(cd "$root/mnt" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get source \
+	--download-only --quiet pam)
+chroot "$root" sh /mnt/inside.sh
+chroot "$root" dpkg-query -W >"$root/mnt/out/packages.list"
+mkfs.erofs --quiet -x-1 -T "$SOURCE_DATE_EPOCH" \
+	-U 6e736175-6469-7400-0000-000000000002 \
+	"$root/mnt/out/layer.erofs" "$root/mnt/layer"
