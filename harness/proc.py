@@ -40,6 +40,7 @@ _PASSED = (
     "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR",
     "NSAUDIT_DEBIAN_MIRROR",
+    "NSAUDIT_STATE",
     "SSL_CERT_FILE",
     "http_proxy",
     "https_proxy",

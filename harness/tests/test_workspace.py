@@ -140,5 +140,8 @@ def test_a_missing_program_names_its_package() -> None:
 
 def test_a_child_sees_a_short_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
+    # Children that are ourselves must share our state, not make another.
+    monkeypatch.setenv("NSAUDIT_STATE", "/somewhere")
+    assert "NSAUDIT_STATE=/somewhere" in proc.run(["env"]).stdout
     assert "SECRET" not in proc.run(["env"]).stdout
     assert "LANG=C.UTF-8" in proc.run(["env"]).stdout
