@@ -94,6 +94,19 @@ def _print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
 
 
+def _show(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    options: argparse.Namespace,
+) -> None:
+    """A table, or with ``--json`` the same as a list of objects."""
+    if options.json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        terminal.print_table(title, columns, rows, Console())
+
+
 # -- run -----------------------------------------------------------------------------
 
 
@@ -213,10 +226,7 @@ def _fetch(options: argparse.Namespace) -> int:
             fetched = sources.fetch(lab.catalogue.require_base(name), lab.workspace)
             rows.append((name, fetched.version, fetched.note or fetched.key[:12]))
     columns = ("base", "version", "content")
-    if options.json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        terminal.print_table("sources", columns, rows, Console())
+    _show("sources", columns, rows, options)
     return 0
 
 
@@ -279,20 +289,14 @@ def _stacks(options: argparse.Namespace) -> int:
             (name, stack.base.name, ", ".join(series.name for series in stack.series) or "-")
             for name, stack in lab.catalogue.stacks.items()
         ]
-    if options.json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        terminal.print_table("stacks", columns, rows, Console())
+    _show("stacks", columns, rows, options)
     return 0
 
 
 def _scenarios(options: argparse.Namespace) -> int:
     rows = plugin.describe()
     columns = ("scenario", "broken", "question")
-    if options.json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        terminal.print_table("scenarios", columns, rows, Console())
+    _show("scenarios", columns, rows, options)
     return 0
 
 
@@ -300,10 +304,7 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = doctor.examine(Workspace.default())
     columns = ("what", "state", "mend")
     rows = [(one.what, one.state, one.mend) for one in findings]
-    if options.json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        terminal.print_table("this host", columns, rows, Console())
+    _show("this host", columns, rows, options)
     return 69 if any(one.lacking for one in findings) else 0
 
 
