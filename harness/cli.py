@@ -18,7 +18,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from harness import __version__, doctor, plugin, scenario
+from harness import __version__, doctor, plugin, questions, scenario
 from harness.errors import HarnessError, UsageError
 from harness.guest import vng
 from harness.jobs import Lab
@@ -119,7 +119,8 @@ def _run(options: argparse.Namespace) -> int:
         stacks = [*options.stack, *_own_kernels(lab, options)]
         words += [word for stack in stacks for word in ("--stack", stack)]
         lab.save(folder)
-        arms = plugin.collect(options.scenario, ["--run-folder", str(folder), *words])
+        names = options.scenario or ([] if stacks else questions.regressions())
+        arms = plugin.collect(names, ["--run-folder", str(folder), *words])
         if not arms:
             raise UsageError(
                 "no scenario has anything to ask of these stacks",
@@ -145,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
             what = name.rpartition("::")[2]
             screen.step(f"{left} arms left; {what}: {outcome}")
 
-        plugin.run(options.scenario, words, folder, workers, on_outcome)
+        plugin.run(names, words, folder, workers, on_outcome)
         result = RunResult(
             started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=round(time.monotonic() - began, 1),
@@ -294,7 +295,7 @@ def _stacks(options: argparse.Namespace) -> int:
 
 
 def _scenarios(options: argparse.Namespace) -> int:
-    rows = plugin.describe()
+    rows = questions.describe()
     columns = ("scenario", "broken", "question")
     _show("scenarios", columns, rows, options)
     return 0

@@ -71,6 +71,11 @@ class Series:
     proves: tuple[str, ...]
     patches: Mapping[str, tuple[Path, ...]]
 
+    @property
+    def has_lane(self) -> bool:
+        """True for what changes so much that it is built beside the base and not in its place."""
+        return self.origin not in ("unfix", "mutant", "revert")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
@@ -126,7 +131,11 @@ class Host:
 
 
 class Expect(StrEnum):
-    """What an arm is expected to end with."""
+    """What an arm is expected to end with.
+
+    ``FAIL`` is for the stack without the feature that a scenario is about: it must fail too
+    in the way that the scenario says, which is its symptom.
+    """
 
     PASS = "PASS"
     SYMPTOM = "SYMPTOM"
@@ -208,7 +217,8 @@ class ArmResult:
     @property
     def as_expected(self) -> bool:
         """True when the outcome is the one that the arm was planned with."""
-        return self.outcome.value == self.arm.expect.value
+        passes = self.arm.expect is Expect.PASS
+        return self.outcome is (Outcome.PASS if passes else Outcome.SYMPTOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ runs for tests without the marker.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import difflib
@@ -34,7 +33,7 @@ from harness.scenario import Judge, Question
 from harness.workspace import Workspace
 
 ARM_LIMIT_S = 120.0
-_MARKER_KEYS = frozenset({"broken", "good", "config", "layers"})
+_MARKER_KEYS = frozenset({"broken", "good", "feature", "config", "layers"})
 
 _lab_key = pytest.StashKey[Lab]()
 _run_key = pytest.StashKey[Path]()
@@ -59,8 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers, and the folder that all processes of a run share."""
     config.addinivalue_line(
         "markers",
-        "scenario(broken, good, config, layers): one question, asked of the stacks of these"
-        " families; broken ones must show the symptom",
+        "scenario(broken, good, feature, config, layers): one question, asked of the stacks of"
+        " these families; broken ones, or those without the feature, must show the symptom",
     )
     worker = getattr(config, "workerinput", None)
     if worker is not None:
@@ -332,7 +331,7 @@ def _result(item: pytest.Item, arm: Arm, phases: Sequence[tuple[Outcome, str]]) 
 
 
 def _tell(result: ArmResult) -> str:
-    wanted = "broken" if result.arm.expect is Expect.SYMPTOM else "good"
+    wanted = "good" if result.arm.expect is Expect.PASS else "broken"
     lines = [f"{result.outcome} instead of {result.arm.expect}: {result.signature}"]
     for check in result.checks:
         should = getattr(check, wanted)
@@ -385,25 +384,6 @@ def _pytest(names: Sequence[str], words: Sequence[str], plugin: object, log: IO[
     fixed = ["-p", "no:cacheprovider", f"--rootdir={SCENARIOS.parent}", *paths, *words]
     with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         return int(pytest.main(fixed, plugins=[plugin]))
-
-
-def describe() -> list[tuple[str, str, str]]:
-    """Each scenario with the families on which it must fail and the question that it asks."""
-    rows = []
-    for path in sorted(SCENARIOS.glob("*/test_*.py")):
-        tree = ast.parse(path.read_text())
-        broken = [
-            str(element.value)
-            for call in ast.walk(tree)
-            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("mark.scenario")
-            for node in call.keywords
-            if node.arg == "broken" and isinstance(node.value, ast.List)
-            for element in node.value.elts
-            if isinstance(element, ast.Constant)
-        ]
-        question = (ast.get_docstring(tree) or "").partition("\n")[0]
-        rows.append((path.parent.name, " ".join(broken), question))
-    return rows
 
 
 def collect(names: Sequence[str], words: Sequence[str]) -> list[Arm]:

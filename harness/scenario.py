@@ -26,20 +26,24 @@ _RANK = (
     Outcome.SKIP,
     Outcome.MISS,
 )
+# A kernel that ends so is to blame for it.
+_BAD = (Outcome.CRASH, Outcome.FAIL, Outcome.SYMPTOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A scenario as its marker declares it.
 
-    ``broken`` and ``good`` name stack families (``vanilla``, or a table of stacks.toml);
-    ``config`` kernel options without their prefix, and ``layers`` of the image, that it
-    cannot do without.
+    ``broken`` and ``good`` name stack families (``vanilla``, or a table of stacks.toml), or
+    ``feature`` names the series without which it must fail: it is asked then of the unpatched
+    kernel and of stacks that have these series. ``config`` kernel options without their
+    prefix, and ``layers`` of the image, are what it cannot do without.
     """
 
     name: str
     broken: tuple[str, ...] = ()
     good: tuple[str, ...] = ("vanilla",)
+    feature: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
 
@@ -54,8 +58,11 @@ def plan_arms(
 
     ``chosen`` stacks take the place of the scenario's good ones on their base; a chosen stack
     that is one of the scenario's broken ones stays a broken arm. A family that a base is not
-    kept for gives no arm there. Raises UsageError for a family that does not exist at all.
+    kept for gives no arm there. A feature is asked of the chosen stacks that have it, or of the
+    smallest one that does. Raises UsageError for a family that does not exist at all.
     """
+    if question.feature:
+        return _plan_feature(question, stacks, bases, chosen)
     families = {name.removesuffix(f"-{stack.base.name}") for name, stack in stacks.items()}
     for family in (*question.broken, *question.good):
         if family not in families:
@@ -73,6 +80,34 @@ def plan_arms(
             continue
         for names, expect in ((broken, Expect.SYMPTOM), (good, Expect.PASS)):
             arms += [Arm(scenario=question.name, stack=name, expect=expect) for name in names]
+    return tuple(arms)
+
+
+def _plan_feature(
+    question: Question,
+    stacks: Mapping[str, Stack],
+    bases: Sequence[str],
+    chosen: Sequence[str],
+) -> tuple[Arm, ...]:
+    wanted = set(question.feature)
+    if missing := wanted - {one.name for stack in stacks.values() for one in stack.series}:
+        raise UsageError(
+            f"scenario {question.name} needs a series {missing.pop()!r} that no stack has",
+            hint="nsaudit stacks lists what there is",
+        )
+    arms: list[Arm] = []
+    for base in bases:
+        able = [
+            stack
+            for stack in sorted(stacks.values(), key=lambda stack: len(stack.series))
+            if stack.base.name == base and wanted <= {one.name for one in stack.series}
+        ]
+        good = [stack.name for stack in able if stack.name in chosen]
+        if not chosen:
+            good = [stack.name for stack in able[:1]]
+        if good:
+            arms.append(Arm(scenario=question.name, stack=f"vanilla-{base}", expect=Expect.FAIL))
+            arms += [Arm(scenario=question.name, stack=one, expect=Expect.PASS) for one in good]
     return tuple(arms)
 
 
@@ -107,10 +142,12 @@ def judge_scenario(arms: Sequence[ArmResult]) -> Verdict:
     Green only for the symptom on every broken arm and a pass on every other, and at least one
     of each: what passes on both proves nothing.
     """
-    broken = [arm.outcome for arm in arms if arm.arm.expect is Expect.SYMPTOM]
+    broken = [arm.outcome for arm in arms if arm.arm.expect is not Expect.PASS]
     good = [arm.outcome for arm in arms if arm.arm.expect is Expect.PASS]
     if not broken or not good:
         return Verdict.BROKEN_TEST
+    if any(arm.arm.expect is Expect.FAIL for arm in arms):
+        return _judge_feature(set(broken), set(good))
     if set(good) == {Outcome.PASS}:
         if set(broken) == {Outcome.SYMPTOM}:
             return Verdict.CONFIRMED
@@ -120,6 +157,16 @@ def judge_scenario(arms: Sequence[ArmResult]) -> Verdict:
             return Verdict.NOT_REPRODUCED
     elif Outcome.SYMPTOM in good and set(broken) == {Outcome.SYMPTOM}:
         return Verdict.STILL_BROKEN
+    return Verdict.BROKEN_TEST
+
+
+def _judge_feature(broken: set[Outcome], good: set[Outcome]) -> Verdict:
+    if good == {Outcome.PASS}:
+        if broken == {Outcome.SYMPTOM}:
+            return Verdict.WORKS
+        return Verdict.VACUOUS if Outcome.PASS in broken else Verdict.BROKEN_TEST
+    if broken == {Outcome.SYMPTOM} and good <= {Outcome.PASS, *_BAD}:
+        return Verdict.FAILS
     return Verdict.BROKEN_TEST
 
 

@@ -1,8 +1,8 @@
 """Builds kernels: a stack and a configuration in, ``vmlinux`` out, cached by content.
 
 The key of a kernel is its tree id, its configuration, the compiler and this recipe. All
-stacks of one base and configuration share one object folder and one worktree, always at the
-same paths, so that going from one to another compiles what differs and links.
+stacks of one base, configuration and lane share one object folder and one worktree, always
+at the same paths, so that going from one to another compiles what differs and links.
 """
 
 from __future__ import annotations
@@ -77,19 +77,22 @@ class Builder:
             tree = source.tree_of(commit)
             key = digest(_RECIPE, tree, wanted.digest, _compiler())
 
+            lane = "+".join(one.name for one in stack.series if one.has_lane)
+            name = "-".join(filter(None, (stack.base.name, lane)))
+
+            def compile_target(target: str) -> Path:
+                folder = source.check_out(commit, lane)
+                objects = self._objects(name, wanted)
+                self._compile(stack, folder, objects, wanted, target)
+                return objects
+
             def fill(folder: Path) -> None:
-                source.check_out(commit)
-                objects = self._objects(stack.base.name, wanted)
-                self._compile(stack, source.folder, objects, wanted, "vmlinux")
-                _keep(objects, folder)
+                _keep(compile_target("vmlinux"), folder)
 
             entry = self.workspace.make("kernel", key, fill)
 
             def fill_bzimage(folder: Path) -> None:
-                source.check_out(commit)
-                objects = self._objects(stack.base.name, wanted)
-                self._compile(stack, source.folder, objects, wanted, "bzImage")
-                shutil.copy(objects / _BZIMAGE, folder / "bzImage")
+                shutil.copy(compile_target("bzImage") / _BZIMAGE, folder / "bzImage")
 
             image = self.workspace.make("bzimage", key, fill_bzimage) if bzimage else None
         return _describe(stack, entry, image and image / "bzImage", tree, wanted)

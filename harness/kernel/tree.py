@@ -1,9 +1,10 @@
 """The source of a stack as git knows it: the pristine base as a root commit, patches on top.
 
-Each base has one repository with one worktree, which all its stacks share: going from one
-stack to another touches only the files in which they differ, so that ``make`` compiles only
-those. Patches are applied elsewhere, in a sparse worktree that holds just the files that
-they name.
+Each base has one repository. Its unpatched stack and the unfixes share one worktree: going
+from one to another touches only the files in which they differ, so that ``make`` compiles
+only those. A series that is more than a small difference has a worktree of its own, its
+lane, or each change of stack would compile everything. Patches are applied elsewhere, in a
+sparse worktree that holds just the files that they name.
 """
 
 from __future__ import annotations
@@ -74,9 +75,18 @@ class Tree:
         """The tree id of a commit: the same content has the same id, everywhere."""
         return git(self.folder, "rev-parse", f"{commit}^{{tree}}")
 
-    def check_out(self, commit: str) -> None:
-        """Makes the worktree hold a commit, touching only the files that differ."""
-        git(self.folder, "checkout", "--quiet", "--force", "--detach", commit)
+    def check_out(self, commit: str, lane: str = "") -> Path:
+        """Makes a lane's worktree hold a commit, touching only the files that differ."""
+        folder = self.folder
+        if lane:
+            folder = self.workspace.work("trees", f"{self.folder.name}-{lane}")
+            if not (folder / ".git").exists():
+                git(self.folder, "worktree", "add", "--quiet", "--detach", folder, commit)
+            (self.folder / ".git" / "worktrees" / folder.name / "index.lock").unlink(
+                missing_ok=True
+            )
+        git(folder, "checkout", "--quiet", "--force", "--detach", commit)
+        return folder
 
     def _apply(self, stack: Stack, texts: Sequence[str]) -> str:
         named = {name for text in texts for found in _NAMED.findall(text) for name in found if name}

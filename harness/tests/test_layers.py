@@ -21,6 +21,7 @@ ROOMS = (
     ("audit",),
     ("scenario",),
     ("jobs",),
+    ("questions",),
     ("report",),
     ("doctor",),
     ("plugin",),

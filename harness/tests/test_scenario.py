@@ -16,6 +16,7 @@ from harness.model import (
     DirectorySource,
     Expect,
     Outcome,
+    Series,
     Stack,
     Verdict,
 )
@@ -58,6 +59,29 @@ def results(broken: list[Outcome], good: list[Outcome]) -> list[ArmResult]:
 )
 def test_verdicts(broken: list[Outcome], good: list[Outcome], verdict: Verdict) -> None:
     assert scenario.judge_scenario(results(broken, good)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("without", "with_it", "verdict"),
+    [
+        (S, P, Verdict.WORKS),
+        (P, P, Verdict.VACUOUS),
+        (S, F, Verdict.FAILS),
+        (S, C, Verdict.FAILS),
+        (S, S, Verdict.FAILS),
+        # It must fail without the feature in the way it says, and not in any way at all.
+        (F, P, Verdict.BROKEN_TEST),
+        (C, P, Verdict.BROKEN_TEST),
+        (S, Outcome.ERROR, Verdict.BROKEN_TEST),
+        (P, F, Verdict.BROKEN_TEST),
+    ],
+)
+def test_verdicts_of_features(without: Outcome, with_it: Outcome, verdict: Verdict) -> None:
+    arms = [
+        ArmResult(arm=Arm(scenario="s", stack=name, expect=expect), outcome=outcome)
+        for name, expect, outcome in (("a", Expect.FAIL, without), ("b", Expect.PASS, with_it))
+    ]
+    assert scenario.judge_scenario(arms) is verdict
 
 
 def check(observed: str, good: str = "a", broken: str = "b") -> Check:
@@ -108,6 +132,35 @@ def test_the_plan_has_broken_arms_first_and_chosen_ones_as_good() -> None:
         ("broken-6.12", Expect.SYMPTOM),
         ("feature-6.12", Expect.PASS),
     ]
+
+
+def with_series(name: str, *names: str) -> Stack:
+    series = tuple(
+        Series(name=one, title=one, origin="ours", needs=(), proves=(), patches={"6.12": ()})
+        for one in names
+    )
+    return Stack(name=name, base=BASE, series=series)
+
+
+def test_a_feature_is_asked_of_the_stacks_that_have_it() -> None:
+    stacks = {
+        **STACKS,
+        "both-6.12": with_series("both-6.12", "nsid", "contid"),
+        "contid-6.12": with_series("contid-6.12", "contid"),
+        "nsid-6.12": with_series("nsid-6.12", "nsid"),
+    }
+
+    def plan(*chosen: str) -> list[tuple[str, Expect]]:
+        question = Question(name="q", feature=("contid",))
+        arms = scenario.plan_arms(question, stacks, ["6.12"], chosen)
+        return [(arm.stack, arm.expect) for arm in arms]
+
+    base = ("vanilla-6.12", Expect.FAIL)
+    assert plan() == [base, ("contid-6.12", Expect.PASS)]
+    assert plan("nsid-6.12") == []
+    assert plan("nsid-6.12", "both-6.12") == [base, ("both-6.12", Expect.PASS)]
+    with pytest.raises(UsageError, match="misspelt"):
+        scenario.plan_arms(Question(name="q", feature=("misspelt",)), stacks, ["6.12"])
 
 
 def test_a_base_without_the_broken_family_has_no_arms() -> None:

@@ -1,0 +1,39 @@
+"""What scenarios there are, read from their files without importing them."""
+
+from __future__ import annotations
+
+import ast
+
+from harness.jobs import SCENARIOS
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Each scenario with the stacks on which it must fail and the question that it asks."""
+    rows = []
+    for path in sorted(SCENARIOS.glob("*/test_*.py")):
+        tree = ast.parse(path.read_text())
+        broken = " ".join(_marked(tree, "broken"))
+        if feature := _marked(tree, "feature"):
+            broken = f"without {' or '.join(feature)}"
+        question = (ast.get_docstring(tree) or "").partition("\n")[0]
+        rows.append((path.parent.name, broken, question))
+    return rows
+
+
+def regressions() -> list[str]:
+    """The scenarios that ask for no series of ours, which every base can be asked."""
+    trees = {p.parent.name: ast.parse(p.read_text()) for p in SCENARIOS.glob("*/test_*.py")}
+    return sorted(name for name, tree in trees.items() if not _marked(tree, "feature"))
+
+
+def _marked(tree: ast.Module, key: str) -> list[str]:
+    """The words of a list in the marker of a scenario, read without importing it."""
+    return [
+        str(element.value)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("mark.scenario")
+        for node in call.keywords
+        if node.arg == key and isinstance(node.value, ast.List)
+        for element in node.value.elts
+        if isinstance(element, ast.Constant)
+    ]
