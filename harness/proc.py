@@ -47,6 +47,7 @@ _PASSED = (
     "no_proxy",
 )
 _GRACE_S = 5.0
+_LEASH = Path(__file__).with_name("leash.sh")
 
 # Tools that a host may lack, with the Debian package that brings each.
 PACKAGES: Mapping[str, str] = {
@@ -130,12 +131,16 @@ def _spawn(
     stdout: int | IO[bytes] | None,
     stderr: int | IO[bytes] | None,
     pass_fds: Sequence[int] = (),
+    leash: bool = False,
 ) -> subprocess.Popen[bytes]:
     program = require_tool(str(argv[0])) if "/" not in str(argv[0]) else Path(argv[0])
     log.info("$ %s", pasteable(argv, cwd=cwd))
     # setpriv sets PR_SET_PDEATHSIG and then becomes the program: no code of ours runs
     # between fork and exec, which would not be safe in a process that has threads.
-    wrapper = [str(require_tool("setpriv")), "--pdeathsig", "KILL", "--"]
+    setpriv = str(require_tool("setpriv"))
+    wrapper = [setpriv, "--pdeathsig", "KILL", "--"]
+    if leash:
+        wrapper = [setpriv, "--pdeathsig", "TERM", "--", "/bin/sh", str(_LEASH)]
     return subprocess.Popen(
         [*wrapper, str(program), *(str(word) for word in argv[1:])],
         cwd=cwd,
@@ -172,14 +177,23 @@ def start(
     stdout: int | IO[bytes] | None = subprocess.DEVNULL,
     stderr: int | IO[bytes] | None = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
+    leash: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Owns a child for the length of a ``with`` block and ends it on any way out.
 
     The parent-death signal is bound to the *thread* that calls this, so call it from one
-    that lives as long as the child.
+    that lives as long as the child. Only the child gets it: with ``leash`` whatever the
+    child started dies with the harness too.
     """
     child = _spawn(
-        argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        leash=leash,
     )
     try:
         yield child
