@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from harness import __version__, doctor, plugin, questions, scenario
 from harness.errors import HarnessError, UsageError
@@ -25,59 +24,13 @@ from harness.jobs import Lab
 from harness.kernel import sources
 from harness.model import Kernel, Outcome, RunResult
 from harness.report import as_json, html, junit, kcidb, ktap, terminal
+from harness.report.screen import Screen
 from harness.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 _KEPT_RUNS = 50
 _INTERRUPTED = 130
-
-
-# -- what people see while it works ------------------------------------------------
-
-
-class Screen:
-    """Progress on standard error: a live line on a terminal, plain lines elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._live = Progress(
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._live.add_task("", visible=False)
-        self._told = 0.0
-
-    def __enter__(self) -> Screen:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def step(self, text: str) -> None:
-        """Something new is being done."""
-        if self.console.is_terminal:
-            self._live.reset(self._task, description=text[:78], visible=True)
-        else:
-            self.console.print(text, highlight=False, markup=False)
-
-    def build(self, stack: str, done: int, expected: int, seconds: float) -> None:
-        """A build went on; ``expected`` 0 means that nobody knows."""
-        total = f" of {expected}" if expected >= done else ""
-        text = f"building {stack}: {done}{total} objects"
-        if self.console.is_terminal:
-            self._live.update(self._task, description=text, visible=True)
-        elif seconds - self._told >= 30 or seconds < self._told:
-            self._told = seconds
-            self.console.print(f"{text}, {seconds:.0f} s", highlight=False)
-
-    def quiet(self) -> None:
-        """Nothing is being done any more."""
-        self._live.update(self._task, visible=False)
 
 
 @contextlib.contextmanager
