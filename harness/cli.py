@@ -229,8 +229,8 @@ def _shell(options: argparse.Namespace) -> int:
         kernel = lab.kernel(options.stack, bzimage=True)
         image = None if options.host_root else lab.image
         host = lab.host_for(kernel)
-        screen.quiet()
-        return vng.shell(kernel, image, host, options.rest)
+    # The screen is left by now: its live line would wipe what the guest's shell prints.
+    return vng.shell(kernel, image, host, options.rest)
 
 
 # -- what there is -----------------------------------------------------------------------
