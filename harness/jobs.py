@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError, UsageError
-from harness.guest import accelerator, programs, qemu
+from harness.guest import accelerator, launcher, programs, qemu
+from harness.guest.launcher import Launcher
 from harness.guest.machine import Guest, start_guest
 from harness.image import root
 from harness.kernel import kconfig, series
@@ -42,11 +43,13 @@ class Lab:
         workspace: Workspace,
         *,
         config: str = "default",
+        by: Launcher = launcher.DEFAULT,
         progress: Progress = no_progress,
         on_step: Callable[[str], None] = log.info,
     ) -> None:
         self.workspace = workspace
         self.catalogue = series.load(PATCHES)
+        self.launcher = by
         self.on_step = on_step
         self._builder = Builder(
             workspace=workspace,
@@ -70,15 +73,20 @@ class Lab:
 
     def kernel(self, stack: str, *, bzimage: bool = False) -> Kernel:
         """The kernel of a stack, built where it is missing."""
+        bzimage = bzimage or self.launcher.bzimage
         known = self._kernels.get(stack)
-        if known is None or (bzimage and known.bzimage is None):
+        # A kernel that is no stack of ours was given as a file: there is nothing to build.
+        short = known is not None and bzimage and known.bzimage is None
+        if known is None or (short and stack in self.catalogue.stacks):
             known = self._builder.build(self.catalogue.require_stack(stack), bzimage=bzimage)
             self._kernels[stack] = known
         return known
 
     def tree_kernel(self, folder: Path, base: str) -> Kernel:
         """The kernel of a developer's tree as it stands; its stack is called ``tree``."""
-        kernel = self._builder.build_directory(folder, self.catalogue.require_base(base))
+        kernel = self._builder.build_directory(
+            folder, self.catalogue.require_base(base), bzimage=self.launcher.bzimage
+        )
         self._kernels[kernel.stack] = kernel
         return kernel
 
@@ -133,7 +141,8 @@ class Lab:
         return qemu.Machine(
             accelerator=host.accelerator,
             cpu_model=host.cpu_model,
-            kernel=kernel.vmlinux,
+            # A kernel that somebody else built may be in one form only; QEMU boots either.
+            kernel=(kernel.bzimage if self.launcher.bzimage else None) or kernel.vmlinux,
             initrd=programs.make_initrd(self.workspace, compiled),
             root=self.image.root,
             layers=self.image.layers,
@@ -154,7 +163,7 @@ class Lab:
         """A running guest on this lab's image."""
         machine = self.machine(kernel, arguments=arguments, payloads=payloads)
         scale = accelerator.scale_of(self.host_for(kernel))
-        with start_guest(machine, folder, scale=scale) as guest:
+        with start_guest(machine, folder, by=self.launcher, scale=scale) as guest:
             yield guest
 
     def verify_config(self, kernel: Kernel, guest: Guest, needs: Sequence[str]) -> None:
@@ -186,6 +195,7 @@ class Lab:
     def save(self, folder: Path) -> None:
         """Writes what this run uses, so that other processes of it use the same."""
         facts = {
+            "launcher": str(self.launcher),
             "kernels": [_plain(kernel) for kernel in self.kernels],
             "image": _plain(self._image) if self._image else None,
             "host": _plain(self._host) if self._host else None,
@@ -198,6 +208,7 @@ class Lab:
             facts = json.loads((folder / "lab.json").read_text())
         except FileNotFoundError:
             return
+        self.launcher = launcher.parse(facts["launcher"])
         for one in facts["kernels"]:
             paths = {name: Path(one[name]) for name in ("config", "vmlinux")}
             bzimage = Path(one["bzimage"]) if one["bzimage"] else None

@@ -25,8 +25,9 @@ from typing import Any
 
 from harness import proc
 from harness.errors import DeadlineExceeded, GuestCrashed, GuestLost, GuestToolMissing, HarnessError
-from harness.guest import channel, console, qemu
+from harness.guest import channel, console, launcher, qemu
 from harness.guest.channel import Frame, Kind
+from harness.guest.launcher import Launcher, Running
 
 log = logging.getLogger(__name__)
 
@@ -116,19 +117,18 @@ class Guest:
         self,
         machine: qemu.Machine,
         folder: Path,
-        child: subprocess.Popen[bytes],
-        ends: Mapping[str, socket.socket],
+        running: Running,
         scale: float,
     ) -> None:
         self.machine = machine
         self.folder = folder
-        self.serial = ends["serial"]
+        self.serial = running.ends["serial"]
         self.scale = scale
         self.boot_s = 0.0
-        self._child = child
-        self._channel = ends["channel"]
-        self._qmp = ends["qmp"]
-        self._console = ends["console"]
+        self._child = running.child
+        self._channel = running.ends["channel"]
+        self._qmp = running.ends["qmp"]
+        self._console = running.ends["console"]
         self._changed = threading.Condition()
         self._sending = threading.Lock()
         self._jobs: dict[int, Job] = {}
@@ -407,7 +407,12 @@ def _worst(splats: Sequence[console.Splat]) -> console.Splat:
 
 @contextlib.contextmanager
 def start_guest(
-    machine: qemu.Machine, folder: Path, *, scale: float = 1.0, await_hello: bool = True
+    machine: qemu.Machine,
+    folder: Path,
+    *,
+    by: Launcher = launcher.DEFAULT,
+    scale: float = 1.0,
+    await_hello: bool = True,
 ) -> Iterator[Guest]:
     """Boots a guest and owns it: QEMU is gone when the block is left, however that happens.
 
@@ -416,33 +421,17 @@ def start_guest(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        ours: dict[str, socket.socket] = {}
-        theirs: dict[str, socket.socket] = {}
-        for name in ("channel", "console", "serial", "qmp"):
-            ours[name], theirs[name] = socket.socketpair()
-            stack.callback(ours[name].close)
-            stack.callback(theirs[name].close)
-        numbers = {name: end.fileno() for name, end in theirs.items()}
-        argv = qemu.command(machine, qemu.Sockets(**numbers))
-        (folder / "command.txt").write_text(proc.pasteable(argv) + "\n")
-        complaints = stack.enter_context((folder / "qemu.log").open("wb"))
         began = time.monotonic()
-        child = stack.enter_context(
-            proc.start(
-                argv, stdout=complaints, stderr=subprocess.STDOUT, pass_fds=list(numbers.values())
-            )
-        )
-        for end in theirs.values():
-            end.close()
-        guest = Guest(machine, folder, child, ours, scale)
-        stack.callback(guest.close)
         try:
+            running = stack.enter_context(by.start(machine, folder, BOOT_LIMIT_S * scale))
+            guest = Guest(machine, folder, running, scale)
+            stack.callback(guest.close)
             guest.open_qmp()
             if await_hello:
                 guest.await_hello(began)
         except GuestLost as error:
             said = (folder / "qemu.log").read_text(errors="replace").strip()
             if said:
-                error.message += f"\nQEMU: {said.splitlines()[-1]}"
+                error.message += f"\n{by.title}: {said.splitlines()[-1]}"
             raise
         yield guest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 PROGRAM = "qemu-system-x86_64"
@@ -15,6 +16,17 @@ MEMORY_MIB = 512
 VCPUS = 2
 # With emulation, the plainest model that Debian's programs run on boots quickest.
 CPU_MODELS: Mapping[str, str] = {"tcg": "qemu64", "kvm": "host"}
+# QEMU may open what it is told to, and start and become nothing else.
+CONFINED = (
+    *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+)
+
+
+class Bus(StrEnum):
+    """What virtio devices are plugged into; the value ends the name of each."""
+
+    MMIO = "device"
+    PCI = "pci"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +51,15 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sockets:
-    """File descriptors, one end of a socket pair each, that QEMU inherits."""
+    """How QEMU gets at its ends of the four streams, as options of a socket chardev.
 
-    channel: int
-    console: int
-    serial: int
-    qmp: int
+    ``fd=N`` is a descriptor that it inherits, ``path=P`` a socket to which it connects.
+    """
+
+    channel: str
+    console: str
+    serial: str
+    qmp: str
 
 
 def kernel_arguments(machine: Machine) -> tuple[str, ...]:
@@ -60,7 +75,7 @@ def kernel_arguments(machine: Machine) -> tuple[str, ...]:
 
 
 def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
-    """The whole command line. Disks are read-only, and the network cannot reach out."""
+    """The whole command line."""
     threads = ",thread=multi" if machine.accelerator == "tcg" else ""
     words: list[str] = [
         *(PROGRAM, "-M", "microvm,pit=on,pic=on,rtc=on"),
@@ -68,24 +83,34 @@ def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
         *("-cpu", machine.cpu_model),
         *("-smp", str(VCPUS), "-m", str(machine.memory_mib)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
-        *("-chardev", f"socket,id=console,fd={sockets.console}", "-serial", "chardev:console"),
-        *("-chardev", f"socket,id=qmp,fd={sockets.qmp}", "-mon", "chardev=qmp,mode=control"),
-        *("-chardev", f"socket,id=channel,fd={sockets.channel}"),
-        *("-chardev", f"socket,id=serial,fd={sockets.serial}"),
-        *("-device", "virtio-serial-device"),
-        *("-device", "virtconsole,chardev=serial"),
-        *("-device", "virtserialport,chardev=channel,name=nsaudit"),
-        *("-device", "virtio-rng-device"),
-        *("-netdev", "user,id=net,restrict=on,ipv6=off" + _forwards(machine)),
-        *("-device", "virtio-net-device,netdev=net"),
+        *CONFINED,
+        *("-chardev", f"socket,id=console,{sockets.console}", "-serial", "chardev:console"),
         *("-kernel", str(machine.kernel), "-initrd", str(machine.initrd)),
         *("-append", " ".join(kernel_arguments(machine))),
+    ]
+    return (*words, *devices(machine, sockets, Bus.MMIO))
+
+
+def devices(machine: Machine, sockets: Sockets, bus: Bus) -> tuple[str, ...]:
+    """What a guest finds in any machine, but for the kernel's console.
+
+    Disks are read-only, and the network cannot reach out.
+    """
+    words: list[str] = [
+        *("-chardev", f"socket,id=qmp,{sockets.qmp}", "-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"socket,id=channel,{sockets.channel}"),
+        *("-chardev", f"socket,id=serial,{sockets.serial}"),
+        *("-device", f"virtio-serial-{bus}"),
+        *("-device", "virtconsole,chardev=serial"),
+        *("-device", "virtserialport,chardev=channel,name=nsaudit"),
+        *("-device", f"virtio-rng-{bus}"),
+        *("-netdev", "user,id=net,restrict=on,ipv6=off" + _forwards(machine)),
+        *("-device", f"virtio-net-{bus},netdev=net"),
     ]
     for name, file in _disks(machine).items():
         words += ["-drive", f"id={name},if=none,format=raw,readonly=on,file={_escaped(file)}"]
         # The agent knows a disk by its serial number: its letter depends on the machine.
-        words += ["-device", f"virtio-blk-device,drive={name},serial={name}"]
+        words += ["-device", f"virtio-blk-{bus},drive={name},serial={name}"]
     return tuple(words)
 
 

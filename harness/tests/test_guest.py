@@ -85,7 +85,7 @@ def machine(**changes: object) -> qemu.Machine:
     return qemu.Machine(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-SOCKETS = qemu.Sockets(channel=3, console=4, serial=5, qmp=6)
+SOCKETS = qemu.Sockets(channel="fd=3", console="fd=4", serial="fd=5", qmp="fd=6")
 
 
 def test_a_guest_can_write_to_nothing_and_reach_nobody() -> None:
