@@ -19,7 +19,8 @@ from rich.console import Console
 
 from harness import __version__, doctor, plugin, questions, scenario
 from harness.errors import HarnessError, UsageError
-from harness.guest import vng
+from harness.guest import launcher, vng
+from harness.guest.launcher import Launcher
 from harness.jobs import Lab
 from harness.kernel import sources
 from harness.model import Kernel, Outcome, RunResult
@@ -34,13 +35,22 @@ _INTERRUPTED = 130
 
 
 @contextlib.contextmanager
-def _lab(options: argparse.Namespace, *, config: str = "default") -> Iterator[tuple[Lab, Screen]]:
+def _lab(
+    options: argparse.Namespace, *, config: str = "default", by: Launcher = launcher.DEFAULT
+) -> Iterator[tuple[Lab, Screen]]:
     workspace = Workspace.default()
     workspace.sweep()
     with Screen(Console(stderr=True)) as screen:
-        lab = Lab(workspace, config=config, progress=screen.build, on_step=screen.step)
+        lab = Lab(workspace, config=config, by=by, progress=screen.build, on_step=screen.step)
         yield lab, screen
         screen.quiet()
+
+
+def _launcher(text: str, more: Sequence[str] = ()) -> Launcher:
+    """The launcher that was asked for, seen to be there before anything is built for it."""
+    by = launcher.parse(text, more)
+    by.require()
+    return by
 
 
 def _print_json(value: object) -> None:
@@ -67,7 +77,8 @@ def _run(options: argparse.Namespace) -> int:
     began, started = time.monotonic(), datetime.now(UTC)
     words = [word for base in options.base for word in ("--base", base)]
     words += ["--kernel-config", options.config]
-    with _lab(options, config=options.config) as (lab, screen):
+    by = _launcher(options.launcher, options.rest)
+    with _lab(options, config=options.config, by=by) as (lab, screen):
         folder = lab.workspace.new_run()
         stacks = [*options.stack, *_own_kernels(lab, options)]
         words += [word for stack in stacks for word in ("--stack", stack)]
@@ -89,7 +100,8 @@ def _run(options: argparse.Namespace) -> int:
         screen.step("probing the host")
         host = lab.host_for(kernel)
         lab.save(folder)
-        workers = options.jobs or max(1, min(host.cores, len(arms)))
+        # A launcher's options may claim what the host has once (--debug: two TCP ports).
+        workers = options.jobs or (1 if by.options else max(1, min(host.cores, len(arms))))
         left = len(arms)
         screen.step(f"asking {len(arms)} arms")
 
@@ -106,6 +118,7 @@ def _run(options: argparse.Namespace) -> int:
             host=host,
             kernels=tuple(k for k in lab.kernels if any(a.stack == k.stack for a in arms)),
             scenarios=scenario.gather(scenario.load_results(folder)),
+            launcher=str(by),
             folder=str(folder),
         )
         lab.workspace.prune_runs(_KEPT_RUNS)
@@ -200,7 +213,7 @@ def _image(options: argparse.Namespace) -> int:
 def _exec(options: argparse.Namespace) -> int:
     if not options.rest:
         raise UsageError("there is no command", hint="nsaudit exec STACK -- CMD…")
-    with _lab(options) as (lab, screen):
+    with _lab(options, by=_launcher(options.launcher)) as (lab, screen):
         screen.step(f"building {options.stack}")
         kernel = lab.kernel(options.stack)
         screen.quiet()
@@ -291,6 +304,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kernel", type=Path, metavar="FILE", help="a bzImage or vmlinux is")
     sub.add_argument("--config", default="default", help="configuration of the kernels")
     sub.add_argument("--cold", action="store_true", help="boot every guest afresh (they all are)")
+    _add_launcher(sub)
     sub.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
     for form in ("json", "junit", "html", "ktap", "kcidb"):
         sub.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
@@ -315,6 +329,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("stack")
     sub.add_argument("--user", help="run it as this user")
     sub.add_argument("--cold", action="store_true", help="boot the guest afresh")
+    _add_launcher(sub)
     sub.add_argument("--deadline", type=float, default=600.0, help="seconds it may take (600)")
 
     sub = command(
@@ -332,15 +347,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_launcher(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--launcher",
+        default="qemu",
+        metavar="L",
+        help="what starts guests: qemu (default), vng (virtme-ng), 'vng OPTION…' (its own options;"
+        " after run they may also follow --)",
+    )
+
+
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    """What follows ``--`` belongs to the guest or to virtme-ng, whatever it looks like."""
+    """What follows ``--`` belongs to the guest or to the launcher, whatever it looks like."""
     ours = list(words)
     rest: list[str] = []
     if "--" in ours:
         at = ours.index("--")
         ours, rest = ours[:at], ours[at + 1 :]
     options = _parser().parse_args(ours)
-    if rest and options.act not in (_exec, _shell):
+    if rest and options.act not in (_run, _exec, _shell):
         raise UsageError(f"nothing may follow --, but {rest[0]!r} does")
     options.rest = rest
     return options

@@ -99,7 +99,7 @@ def _kvm() -> Finding:
 
 def _virtme() -> Finding:
     path = vng.find_vng()
-    state = str(path) if path else "missing (only nsaudit shell needs it)"
+    state = str(path) if path else "missing (only shell and --launcher vng need it)"
     return Finding(what="virtme-ng", state=state, mend="" if path else "pip install virtme-ng")
 
 

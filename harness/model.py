@@ -239,6 +239,7 @@ class RunResult:
     host: Host
     kernels: tuple[Kernel, ...]
     scenarios: tuple[ScenarioResult, ...]
+    launcher: str = "qemu"
     folder: str = ""
 
     @property

@@ -25,7 +25,7 @@ import pytest
 
 from harness import scenario
 from harness.errors import DeadlineExceeded, GuestCrashed, HarnessError, UsageError
-from harness.guest import serial, ssh
+from harness.guest import launcher, serial, ssh
 from harness.guest.machine import Guest
 from harness.jobs import SCENARIOS, Lab
 from harness.model import Arm, ArmResult, Expect, Outcome
@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--stack", action="append", default=[], help="stack to ask as a good one")
     group.addoption("--run-folder", type=Path, help="where the run's results go")
     group.addoption("--lab", type=Path, help="take the kernels of that run")
+    group.addoption("--launcher", help="what starts guests: qemu, vng or 'vng OPTION…' (qemu)")
     group.addoption("--kernel-config", default="default", help="configuration of the kernels")
 
 
@@ -81,6 +82,8 @@ def _lab(config: pytest.Config) -> Lab:
         lab = Lab(workspace, config=config.getoption("--kernel-config"))
         if folder := config.getoption("--lab") or config.stash.get(_run_key, None):
             lab.restore(folder)
+        if text := config.getoption("--launcher"):
+            lab.launcher = launcher.parse(text)
         config.stash[_lab_key] = lab
     return config.stash[_lab_key]
 
@@ -196,12 +199,13 @@ def _write_reproduce(request: pytest.FixtureRequest, folder: Path) -> None:
     words += [word for base in options.base for word in ("--base", base)]
     words += [word for stack in options.stack for word in ("--stack", stack)]
     words += ["--kernel-config", options.kernel_config]
-    state = _lab(request.config).workspace.root
+    lab = _lab(request.config)
+    words += ["--launcher", str(lab.launcher)]
     script = folder / "reproduce"
     script.write_text(
         "#!/bin/sh\n"
         f"cd {shlex.quote(str(request.config.rootpath))} &&\n"
-        f"NSAUDIT_STATE={shlex.quote(str(state))} exec {shlex.join(words)}\n"
+        f"NSAUDIT_STATE={shlex.quote(str(lab.workspace.root))} exec {shlex.join(words)}\n"
     )
     script.chmod(0o755)
 

@@ -62,6 +62,7 @@ SCHEMA: Json = {
             cpu_model=_TEXT,
             qemu=_TEXT,
             cores={"type": "integer", "minimum": 1},
+            launcher=_TEXT,
         ),
         stacks=_list(
             _object(
@@ -86,6 +87,7 @@ def render(result: RunResult) -> Json:
             "cpu_model": host.cpu_model,
             "qemu": host.qemu,
             "cores": host.cores,
+            "launcher": result.launcher,
         },
         "stacks": [_stack(kernel) for kernel in result.kernels],
         "scenarios": [

@@ -35,6 +35,8 @@ def test_options_may_follow_the_stack() -> None:
         (["build", "nosuch-6.12"], 2, "there is no stack 'nosuch-6.12'"),
         (["fetch", "9.9"], 2, "there is no base '9.9'"),
         (["stacks", "--", "x"], 2, "nothing may follow --"),
+        (["run", "--", "--debug"], 2, "the launcher qemu takes no options"),
+        (["exec", "vanilla-6.12", "--launcher", "xen", "--", "true"], 2, "no launcher 'xen'"),
         (["run", "--tree", "/nonexistent"], 2, "is no kernel tree"),
         (["run", "--kernel", "/nonexistent"], 2, "there is no file /nonexistent"),
         (["run", "pam-econnrefusd"], 2, "did you mean pam-econnrefused"),

@@ -27,9 +27,10 @@ BROKEN_GUESTS = {
 }
 
 
-def ask(name: str, folder: Path) -> tuple[ScenarioResult, int]:
+def ask(name: str, folder: Path, launcher: str = "qemu") -> tuple[ScenarioResult, int]:
     """What one case came to, and the exit status of its pytest."""
     words = ["-q", "-p", "conftest", "-p", "no:cacheprovider", "--run-folder", str(folder)]
+    words += ["--launcher", launcher]
     done = proc.run(
         [sys.executable, "-m", "pytest", *words, CASES / name],
         cwd=PROJECT,
@@ -48,9 +49,12 @@ def test_the_good_kernel_in_both_slots_is_vacuous(tmp_path: Path) -> None:
     assert status == 1
 
 
+@pytest.mark.parametrize("launcher", ["qemu", "vng"])
 @pytest.mark.parametrize(("name", "wanted"), BROKEN_GUESTS.items())
-def test_a_broken_guest_is_called_by_its_name(name: str, wanted: Outcome, tmp_path: Path) -> None:
-    result, status = ask(name, tmp_path)
+def test_a_broken_guest_is_called_by_its_name(
+    name: str, wanted: Outcome, launcher: str, tmp_path: Path
+) -> None:
+    result, status = ask(name, tmp_path, launcher)
     assert [arm.outcome for arm in result.arms] == [wanted, wanted], result
     assert result.verdict is Verdict.BROKEN_TEST
     assert status == 1
