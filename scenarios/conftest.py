@@ -27,9 +27,12 @@ _SYNC_LIMIT_S = 15.0
 
 @pytest.fixture
 def payloads() -> tuple[Path, ...]:
-    """What every scenario may call in the guest: a raw sender, and a listener for syslog."""
+    """What every scenario may call in the guest: see the head of each."""
+    audit = PROJECT / "harness/audit/payload"
     return (
-        PROJECT / "harness/audit/payload/send.c",
+        audit / "named.c",
+        audit / "rule.c",
+        audit / "send.c",
         PROJECT / "harness/guest/payload/syslog.c",
     )
 

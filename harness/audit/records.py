@@ -46,6 +46,13 @@ _ENCODED = re.compile(
 )
 _ARGUMENT = re.compile(r"a[0-9]+(?:\[[0-9]+\])?")
 _HEX = re.compile(r"(?:[0-9A-F]{2})+")
+# A daemon writes the number of a type that is newer than itself.
+_UNKNOWN = re.compile(r"UNKNOWN\[(\d+)\]")
+_NEW_TYPES = {
+    "1344": "CONTAINER_OP",
+    "1345": "SET_CAPCONTID",
+    "1340": "CONTAINER_ID",
+}
 _SHOWN = 5
 _SHOWN_CHARACTERS = 300
 
@@ -91,6 +98,8 @@ def parse_record(line: str) -> Record:
     if header is None:
         return Record(UNPARSED, 0, 0.0, {}, line, {})
     kind, serial, time_s = header["type"], int(header["serial"]), float(header["time"])
+    if number := _UNKNOWN.fullmatch(kind):
+        kind = _NEW_TYPES.get(number[1], kind)
     damaged = Record(UNPARSED, serial, time_s, {}, line, {})
 
     body, text = header["body"], ""

@@ -109,23 +109,22 @@ static inline int audit_wait(int fd, unsigned int seq,
  * at who opened the socket (NETLINK_SKB_DST, __netlink_ns_capable()).
  * Returns -1, with errno set, when no answer could be asked for.
  */
-static inline int audit_ask(int fd, unsigned short type, const char *text,
-			    struct audit_answer *answer)
+static inline int audit_ask_data(int fd, unsigned short type, const void *data,
+				 size_t len, struct audit_answer *answer)
 {
 	static unsigned int seq;
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct {
 		struct nlmsghdr head;
-		char text[AUDIT_TEXT_MAX];
+		char data[AUDIT_TEXT_MAX];
 	} message = { 0 };
-	size_t len = text ? strlen(text) + 1 : 0;
 
-	if (len > sizeof(message.text)) {
+	if (len > sizeof(message.data)) {
 		errno = EMSGSIZE;
 		return -1;
 	}
 	if (len)
-		memcpy(message.text, text, len);
+		memcpy(message.data, data, len);
 	message.head.nlmsg_len = NLMSG_LENGTH(len);
 	message.head.nlmsg_type = type;
 	message.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
@@ -139,6 +138,14 @@ static inline int audit_ask(int fd, unsigned short type, const char *text,
 	}
 	answer->how = "ack";
 	return audit_wait(fd, seq, answer);
+}
+
+/* The same with a string, or nothing, as what it says. */
+static inline int audit_ask(int fd, unsigned short type, const char *text,
+			    struct audit_answer *answer)
+{
+	return audit_ask_data(fd, type, text, text ? strlen(text) + 1 : 0,
+			      answer);
 }
 
 /* Joins the group that shows every record to readers (CAP_AUDIT_READ). */

@@ -1,0 +1,78 @@
+"""Does the end of a container leave one record, and its id free for another?
+
+The end must be told whether or not anything audited it: without rules, with a rule that never
+audits the container, by exit and by kill, and when the first task goes before others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from harness.guest.machine import Guest
+from harness.scenario import Judge
+
+_NAMED = "/run/nsaudit/named"
+_AGAIN = 20
+# How containers end; each has an id of its own.
+_ENDS = {
+    "exit": ("true",),
+    "failure": ("false",),
+    "kill": ("sh", "-c", "kill -9 $$"),
+    "first goes first": ("sh", "-c", "(sleep 0.2; true) & exit 0"),
+    "in other namespaces": ("unshare", "--net", "--pid", "--mount", "--fork", "true"),
+    "a crowd": ("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1 & done; wait"),
+    "threads": ("python3", "-c", "import threading as t; t.Thread(target=print).start()"),
+}
+
+
+@pytest.mark.scenario(feature=["contid"], config=["AUDIT", "AUDITSYSCALL"])
+def test_contid_drop(guest: Guest, judge: Judge, auditd: Any) -> None:
+    # Given a kernel that names containers,
+    first = guest.run([_NAMED, "499", "true"])
+    judge.expect("naming one", first.stderr.strip() or "0", good="0", broken="ENOENT")
+    if first.stderr:
+        return
+
+    # when containers end, without a rule and with one that audits nothing,
+    expected = Counter({"499": 1})
+    for rule, start in (("", 500), ("never", 600)):
+        if rule:
+            guest.run(["auditctl", "-a", "never,task"]).require()
+        for number, argv in enumerate(_ENDS.values()):
+            expected[str(start + number)] += 1
+            guest.run([_NAMED, str(start + number), *argv])
+    # and one id is used for many, one after the other, by different orchestrators,
+    guest.run(["auditctl", "-D"]).require()
+    again = f"for i in $(seq {_AGAIN}); do {_NAMED} 700 true || exit; done"
+    judge.expect("used again", guest.run(["sh", "-c", again]).status, good=0)
+    expected["700"] += _AGAIN
+
+    # then each end has one record, after its beginning, and nothing else was dropped.
+    _wait_for_the_last(guest)
+    trail = auditd.trail()
+    ops = [one for one in trail.records if one.type == "CONTAINER_OP"]
+    drops = Counter(one.get("old-contid") for one in ops if one.get("op") == "drop")
+    sets = Counter(one.get("contid") for one in ops if one.get("op") == "set")
+    judge.expect("beginnings", dict(sorted(sets.items())), good=dict(sorted(expected.items())))
+    judge.expect("ends", dict(sorted(drops.items())), good=dict(sorted(expected.items())))
+    judge.expect("order", _out_of_order(ops), good=[])
+
+
+def _wait_for_the_last(guest: Guest) -> None:
+    """Until the sleepers that outlive their container's first task have gone."""
+    guest.run(["sh", "-c", "while pidof sleep >/dev/null; do :; done"]).require()
+
+
+def _out_of_order(ops: Any) -> list[str]:
+    """The ids that ended before they began, or began twice without an end."""
+    alive: set[str] = set()
+    wrong = []
+    for one in ops:
+        name = one.get("contid") if one.get("op") == "set" else one.get("old-contid")
+        if (one.get("op") == "set") == (name in alive):
+            wrong.append(name)
+        alive ^= {name}
+    return wrong
