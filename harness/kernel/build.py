@@ -41,6 +41,9 @@ _COMPILED = re.compile(r"  (?:CC|AS|HOSTCC) +\S")
 _COMPLAINT = re.compile(r"(?:\berror\b|undefined reference|\*\*\*)", re.IGNORECASE)
 _SYMBOL = re.compile(r"^(?:menu)?config (\w+)$", re.MULTILINE)
 _BZIMAGE = Path("arch/x86/boot/bzImage")
+# What a build inside a tree leaves; make refuses to build out of a tree that has any of it
+# (rule outputmakefile of the kernel's Makefile).
+_IN_PLACE = (".config", "include/config", "arch/x86/include/generated")
 
 
 class Progress(Protocol):
@@ -102,9 +105,11 @@ class Builder:
 
         The tree is never written to. Raises UsageError when it cannot be built out of tree.
         """
-        if not (folder / "Kconfig").is_file():
-            raise UsageError(f"{folder} is no kernel tree", hint="name the folder with Kconfig")
-        if (folder / ".config").exists() or (folder / "include" / "config").exists():
+        if not all((folder / name).is_file() for name in ("Kconfig", "Makefile")):
+            raise UsageError(
+                f"{folder} is no kernel tree", hint="name the folder with Kconfig and Makefile"
+            )
+        if any((folder / name).exists() for name in _IN_PLACE):
             raise UsageError(
                 f"{folder} was built in place, so make will not build it elsewhere",
                 hint=f"make -C {folder} mrproper    (it removes your .config: save it)",

@@ -10,6 +10,7 @@ import pytest
 from harness import proc
 from harness.errors import ApplyError, ConfigError, SeriesError, UsageError
 from harness.kernel import kconfig, series
+from harness.kernel.build import Builder
 from harness.kernel.kconfig import parse_kconfig
 from harness.kernel.tree import Tree, git
 from harness.model import Base, DirectorySource, Series, Stack
@@ -208,6 +209,32 @@ def test_a_patch_that_is_in_the_base_already(tree: Tree, tmp_path: Path) -> None
     newer = Tree(tree.workspace, BASE, tree.folder, git(tree.folder, "rev-parse", "HEAD"))
     with pytest.raises(ApplyError, match=r"is in 6.12 already"):
         newer.commit_of(stack)
+
+
+# -- a developer's own tree --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (("README",), "is no kernel tree"),
+        (("Kconfig",), "is no kernel tree"),
+        (("Kconfig", "Makefile", ".config"), "was built in place"),
+        (("Kconfig", "Makefile", "include/config/auto.conf"), "was built in place"),
+        (("Kconfig", "Makefile", "arch/x86/include/generated/a.h"), "was built in place"),
+    ],
+)
+def test_a_folder_that_cannot_be_built_out_of_tree(
+    tmp_path: Path, there: tuple[str, ...], said: str
+) -> None:
+    for name in there:
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    workspace = Workspace(tmp_path / "state")
+    builder = Builder(workspace=workspace, kconfigs=PROJECT / "kconfigs", values={"vcpus": 2})
+    with pytest.raises(UsageError, match=said):
+        builder.build_directory(tmp_path / "mine", BASE)
 
 
 def test_git_is_there() -> None:
