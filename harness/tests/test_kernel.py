@@ -142,6 +142,14 @@ def test_the_projects_own_patches_are_in_order() -> None:
             assert "Signed-off-by" not in text, path
 
 
+def test_every_unfix_is_kept_for_every_base() -> None:
+    made = series.load(PROJECT / "kernel-patches")
+    unfixes = {name for name in made.series if name.startswith("unfix/")}
+    for base in made.bases:
+        stacks = [stack for stack in made.stacks.values() if stack.base.name == base]
+        assert unfixes <= {one.name for stack in stacks for one in stack.series}, base
+
+
 # -- patches on a tree -------------------------------------------------------------------
 
 
