@@ -1,7 +1,7 @@
 """The tables of ``scenarios/netlink-errno`` against what ``kernel/audit.c`` says.
 
 ``probe.c`` beside them tells what the columns mean. Each table was measured on the kernel that
-it is named for; here it is derived once more, from the code.
+it is named for, on every base; here it is derived once more, from the code.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def read_table(name: str) -> dict[Cell, Answer]:
 
 
 def vanilla(cell: Cell) -> Answer:
-    """``audit_netlink_ok()`` and ``audit_multicast_bind()`` of 6.12."""
+    """``audit_netlink_ok()`` and ``audit_multicast_bind()``, the same in 6.1, 6.12 and 7.3."""
     if cell.kind == "multicast":  # capable(): the initial user namespace's capability
         allowed = cell.user == "initial" and cell.cap == "read"
         return Answer("0" if allowed else "EPERM", "bind")

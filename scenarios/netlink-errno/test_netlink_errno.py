@@ -2,7 +2,9 @@
 
 Every message class is sent raw from each combination of user, PID and network namespace,
 with each audit capability alone. The answers are a file for each family of stacks; each
-broken kernel differs from the good one in the cells of its own file and in no other.
+broken kernel differs from the good one in the cells of its own file and in no other. The
+files hold on every base: the functions that answer are the same text in 6.1, 6.12 and 7.3,
+and so were the answers of their kernels.
 """
 
 from __future__ import annotations
@@ -40,13 +42,17 @@ def parse(text: str) -> Cells:
     config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"],
 )
 def test_netlink_errno(guest: Guest, judge: Judge, arm: Arm, auditd: Any) -> None:
-    good = parse((TABLES / "vanilla.tsv").read_text())
-    own = TABLES / f"{arm.stack.rpartition('-')[0]}.tsv"
-    broken = parse(own.read_text()) if arm.expect is Expect.SYMPTOM else {}
-
     answer = guest.run(["/run/nsaudit/probe"], deadline_s=60.0).require()
     judge.keep("transcript-errnos.txt", answer.stdout)
     seen = parse(answer.stdout)
+
+    tables = {path.stem: parse(path.read_text()) for path in sorted(TABLES.glob("*.tsv"))}
+    good = tables.pop("vanilla")
+    if arm.expect is Expect.SYMPTOM:
+        broken = tables[arm.stack.rpartition("-")[0]]
+    else:
+        # Somebody's own kernel may well have the fault of one of these families.
+        broken = next((table for table in tables.values() if table == seen), {})
 
     judge.expect("cells asked", len(seen), good=len(good))
     judge.expect(
