@@ -103,7 +103,8 @@ class Builder:
     def build_directory(self, folder: Path, base: Base, *, bzimage: bool = False) -> Kernel:
         """The kernel of a developer's own tree as it stands, built out of it, incrementally.
 
-        The tree is never written to. Raises UsageError when it cannot be built out of tree.
+        No file of the tree is written; for its id, git adds objects to its repository.
+        Raises UsageError when it cannot be built out of tree.
         """
         if not all((folder / name).is_file() for name in ("Kconfig", "Makefile")):
             raise UsageError(
@@ -201,9 +202,8 @@ def _configure(make: Sequence[str | Path], source: Path, objects: Path, wanted: 
     try:
         proc.run([*make, "--silent", "allnoconfig"], env=environment)
     except CommandFailed as error:
-        raise BuildError(
-            f"make allnoconfig failed in {source}: {error.output.strip()[-300:]}"
-        ) from error
+        said = "\n".join(error.output.strip().splitlines()[-6:])
+        raise BuildError(f"make allnoconfig failed in {source}: {said}") from error
     actual = kconfig.parse_kconfig(fresh.read_text(), str(final))
     if broken := wanted.find_broken(actual):
         raise kconfig.explain_broken(wanted, broken, _declared(source, broken))
