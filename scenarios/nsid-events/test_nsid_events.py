@@ -1,0 +1,145 @@
+"""Does an event say in which namespaces its task is, rightly, and only that of such a task?
+
+Each event of a task in a foreign namespace carries one record NS_INFO, whatever the event is:
+a system call, a user message, a crash. Its numbers are those that the host sees in
+/proc/PID/ns. A task in initial namespaces adds nothing, and nobody can send such a record. A
+rule can ask for the tasks in one namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.audit import namespaces
+from harness.audit.namespaces import NS_INFO, Places
+from harness.audit.records import Record, Trail
+from harness.guest.container import KINDS, Container
+from harness.guest.machine import Answer, Guest
+from harness.scenario import Judge
+
+# A user namespace takes away the right to send messages: system calls only.
+_SPEAKING = tuple(kind for kind in KINDS if kind != "user")
+_RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "sethostname", "-k", "nsid-events")
+_CRASH = ("sh", "-c", "kill -SEGV $$")
+_LOGIN = ("sh", "-c", "echo 0 >/proc/self/loginuid")
+_FORGED = " ".join(f"{kind}ns=1" for kind in namespaces.KINDS)
+# AUDIT_NS_UTS and AUDIT_EQUAL, AUDIT_NOT_EQUAL of linux/audit.h; sethostname(2) on x86-64.
+_NS_UTS, _EQUAL, _NOT_EQUAL, _SETHOSTNAME = "121", "0x40000000", "0x30000000", "170"
+
+Run = Callable[[Sequence[str]], Answer]
+
+
+@pytest.fixture
+def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
+    """What adds rules with the new fields, besides what every scenario has."""
+    return (*payloads, Path(__file__).with_name("nsrule.c"))
+
+
+@pytest.mark.scenario(
+    broken=["vanilla"], good=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "TIME_NS"]
+)
+def test_nsid_events(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    container: Callable[..., Container],
+    send: Callable[..., Any],
+) -> None:
+    guest.run(["auditctl", *_RULE]).require()
+    # Given a container that may speak to audit, and one in a user namespace, too,
+    speaking, silent = container(*_SPEAKING), container(*KINDS)
+    inside = _places(guest, speaking.pid)
+    judge.note(places=dict(inside))
+
+    # when tasks in them, and one outside, do what is recorded,
+    boxes: tuple[tuple[str, Run, Places], ...] = (
+        ("a container", speaking.run, inside),
+        ("a user namespace", silent.run, _places(guest, silent.pid)),
+        ("the host", guest.run, {}),
+    )
+    for where, run, places in boxes:
+        run(["hostname", "-b", "guest"]).require()
+        # (nsenter dies of what its child died of, but not in the child's PID namespace)
+        run(_CRASH)
+        # then the event of each system call and of each crash has the right record,
+        trail = auditd.trail()
+        _expect(judge, trail, f"system call, {where}", _last(trail, "SYSCALL"), places)
+        _expect(judge, trail, f"crash, {where}", _last(trail, "ANOM_ABEND", comm="sh"), places)
+
+    # and so has a user message, and a login.
+    for where, run, places in (boxes[0], boxes[2]):
+        text = f"from {where}"
+        judge.expect(f"errno, {where}", send(run, text).errno, good="0")
+        run(_LOGIN)
+        trail = auditd.trail()
+        (message,) = [one for one in trail.records if f"msg='{text}" in one.text]
+        _expect(judge, trail, f"user message, {where}", message, places)
+        _expect(judge, trail, f"login, {where}", _last(trail, "LOGIN"), places)
+
+    # What a container sends is a message, whatever it says.
+    forged = send(speaking.run, _FORGED)
+    judge.expect("errno of a forged text", forged.errno, good="0")
+    direct = send(speaking.run, "dev=00:04", ["/run/nsaudit/send", "--type", "1341"])
+    judge.expect("errno of a forged record", direct.errno, good="EINVAL")
+    trail = auditd.trail()
+    odd = [one for one in trail.matching(type=NS_INFO) if one.fields.get("utsns") == "1"]
+    judge.expect("forged records", len(odd), good=0)
+
+    _filter(guest, judge, auditd, speaking, inside["uts"])
+
+
+def _filter(guest: Guest, judge: Judge, auditd: Any, box: Container, inode: str) -> None:
+    """Rules for the tasks inside, and for those outside, of one namespace."""
+    guest.run(["auditctl", "-D"]).require()
+    for key, operator in (("inside", _EQUAL), ("outside", _NOT_EQUAL)):
+        words = ["/run/nsaudit/nsrule", "add", _NS_UTS, operator, inode, _SETHOSTNAME, key]
+        judge.expect(
+            f"errno of a rule for tasks {key}",
+            guest.run(words).require().stdout.strip(),
+            good="0",
+            broken="EINVAL",
+        )
+    listed = guest.run(["auditctl", "-l"])
+    judge.keep("transcript-rules.txt", listed.stdout + listed.stderr)
+    judge.expect("auditctl lists the rules", listed.status, good=0)
+    box.run(["hostname", "-b", "guest"]).require()
+    guest.run(["hostname", "-b", "guest"]).require()
+    guest.run(["hostname", "-b", "guest"]).require()
+    trail = auditd.trail()
+    for key, count in (("inside", 1), ("outside", 2)):
+        found = trail.matching(type="SYSCALL", key=key)
+        judge.expect(f"system calls by the rule for {key}", len(found), good=count, broken=0)
+    judge.expect("and rules go", guest.run(["auditctl", "-D"]).status, good=0)
+
+
+def _places(guest: Guest, pid: int) -> Places:
+    """The namespaces of a process as the host sees them."""
+    files = [f"/proc/{pid}/ns/{kind}" for kind in namespaces.KINDS]
+    said = guest.run(["stat", "-L", "-c", "%d %i", *files]).require().stdout.split()
+    device = int(said[0])
+    return {
+        "dev": f"{device >> 8 & 0xFFF:02x}:{device & 0xFF:02x}",
+        **dict(zip(namespaces.KINDS, said[1::2], strict=True)),
+    }
+
+
+def _last(trail: Trail, kind: str, **fields: str) -> Record:
+    """The newest record that a claim fits; there is one."""
+    return trail.matching(type=kind, **fields)[-1]
+
+
+def _expect(judge: Judge, trail: Trail, what: str, record: Record, wanted: Places) -> None:
+    found = [namespaces.places(one) for one in namespaces.infos_of(trail, record)]
+    if not found:
+        said = "none"
+    elif found == [wanted]:
+        said = "the right one"
+    else:
+        said = f"{found}, and not {wanted}"
+    judge.expect(
+        f"NS_INFO: {what}", said, good="the right one" if wanted else "none", broken="none"
+    )
