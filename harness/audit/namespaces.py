@@ -77,3 +77,19 @@ def alive_at(known: Sequence[Life], kind: str, inode: str, serial: int) -> tuple
         and (life.born is None or life.born.serial < serial)
         and (life.ended is None or serial < life.ended.serial)
     )
+
+
+def sharing(known: Sequence[Life]) -> tuple[tuple[Life, Life], ...]:
+    """Pairs, of whatever kinds, that had one number at a time, as their records have it.
+
+    There are none when the end of a namespace is recorded before its number is free.
+    """
+    born = [(life.born.serial, life) for life in known if life.born]
+    holders: dict[str, Life] = {}
+    found = []
+    for serial, life in sorted(born, key=lambda one: one[0]):
+        holder = holders.get(life.inode)
+        if holder and (holder.ended is None or holder.ended.serial > serial):
+            found.append((holder, life))
+        holders[life.inode] = life
+    return tuple(found)

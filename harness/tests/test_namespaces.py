@@ -53,6 +53,16 @@ def test_one_life_has_a_number_at_each_moment() -> None:
     assert namespaces.alive_at(known, "net", "50", 2) == ()
 
 
+def test_a_number_has_one_owner_at_a_time_whatever_its_kind() -> None:
+    def found(text: str) -> list[tuple[str, str]]:
+        known = namespaces.lives(Trail.parse(text))
+        return [(one.kind, two.kind) for one, two in namespaces.sharing(known)]
+
+    assert found(birth(1, 50) + end(2, 50) + birth(3, 50, "net") + birth(4, 51)) == []
+    assert found(birth(1, 50) + birth(2, 50, "net") + end(3, 50)) == [("uts", "net")]
+    assert found(birth(1, 50) + birth(2, 50, "net") + birth(3, 51)) == [("uts", "net")]
+
+
 def test_places_are_those_of_the_event() -> None:
     text = line(1341, 7, _PLACES) + "type=USER_LOGIN msg=audit(1.000:7): pid=5 uid=0\n"
     trail = Trail.parse(text + line(1341, 8, _PLACES.replace("utsns=8", "utsns=9")))
