@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from harness.audit.records import Record, Trail
 
-NS_INFO, NS_INIT, NS_DEL = "UNKNOWN[1341]", "UNKNOWN[1342]", "UNKNOWN[1343]"
+NS_INFO, NS_INIT, NS_DEL = "NS_INFO", "NS_INIT", "NS_DEL"
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 Places = Mapping[str, str]

@@ -52,6 +52,9 @@ _NEW_TYPES = {
     "1344": "CONTAINER_OP",
     "1345": "SET_CAPCONTID",
     "1340": "CONTAINER_ID",
+    "1341": "NS_INFO",
+    "1342": "NS_INIT",
+    "1343": "NS_DEL",
 }
 _SHOWN = 5
 _SHOWN_CHARACTERS = 300

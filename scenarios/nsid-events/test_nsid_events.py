@@ -39,9 +39,7 @@ def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
     return (*payloads, Path(__file__).with_name("nsrule.c"))
 
 
-@pytest.mark.scenario(
-    broken=["vanilla"], good=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "TIME_NS"]
-)
+@pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "TIME_NS"])
 def test_nsid_events(
     guest: Guest,
     judge: Judge,

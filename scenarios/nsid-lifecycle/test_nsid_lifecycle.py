@@ -36,9 +36,7 @@ wait
 _WHO = 'echo $$; exec unshare "$@" true'
 
 
-@pytest.mark.scenario(
-    broken=["vanilla"], good=["nsid"], config=["AUDIT", "USER_NS", "TIME_NS", "CGROUPS"]
-)
+@pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "USER_NS", "TIME_NS", "CGROUPS"])
 def test_nsid_lifecycle(
     guest: Guest, judge: Judge, auditd: Any, container: Callable[..., Container]
 ) -> None:

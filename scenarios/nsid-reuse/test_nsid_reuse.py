@@ -21,7 +21,7 @@ _CALL = "stat -L -c %i /proc/self/ns/uts && exec hostname -b nobody"
 _TRIES = 20
 
 
-@pytest.mark.scenario(broken=["vanilla"], good=["nsid"], config=["AUDIT", "AUDITSYSCALL", "UTS_NS"])
+@pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "AUDITSYSCALL", "UTS_NS"])
 def test_nsid_reuse(guest: Guest, judge: Judge, auditd: Any) -> None:
     guest.run(["auditctl", *_RULE]).require()
     # Given a namespace that is gone, and one that has its number now,

@@ -29,9 +29,7 @@ def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
     return (*payloads, Path(__file__).with_name("feature.c"))
 
 
-@pytest.mark.scenario(
-    broken=["vanilla"], good=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"]
-)
+@pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
 def test_nsid_switch(
     guest: Guest, judge: Judge, auditd: Any, container: Callable[..., Container]
 ) -> None:
