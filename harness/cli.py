@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
         stacks = [*options.stack, *_own_kernels(lab, options)]
         words += [word for stack in stacks for word in ("--stack", stack)]
         lab.save(folder)
-        names = options.scenario or ([] if stacks else questions.regressions())
+        names = _names(lab, options, stacks)
         arms = plugin.collect(names, ["--run-folder", str(folder), *words])
         if not arms:
             raise UsageError(
@@ -124,6 +124,20 @@ def _run(options: argparse.Namespace) -> int:
         lab.workspace.prune_runs(_KEPT_RUNS)
     _write_reports(result, options)
     return 0 if result.as_expected else 1
+
+
+def _names(lab: Lab, options: argparse.Namespace, stacks: Sequence[str]) -> list[str]:
+    """The scenarios that were asked for by name or by ``--proves``; none for all."""
+    if not options.proves:
+        return options.scenario or ([] if stacks else questions.regressions())
+    chosen = [lab.catalogue.require_stack(name) for name in options.stack]
+    proved = {name for stack in chosen for one in stack.series for name in one.proves}
+    if not proved:
+        raise UsageError(
+            "no chosen stack has a series that says what it proves",
+            hint="nsaudit run --proves --stack STACK",
+        )
+    return sorted({*options.scenario, *proved})
 
 
 def _own_kernels(lab: Lab, options: argparse.Namespace) -> list[str]:
@@ -299,6 +313,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("run", _run, "Build what is missing, ask the scenarios, print the verdicts.")
     sub.add_argument("scenario", nargs="*", help="all, when none is named")
     sub.add_argument("--stack", action="append", default=[], help="ask this one as the good arm")
+    sub.add_argument("--proves", action="store_true", help="only what its series say they prove")
     sub.add_argument("--base", action="append", default=[], help="ask on this base (6.12)")
     sub.add_argument("--tree", type=Path, metavar="DIR", help="your own tree is the good arm")
     sub.add_argument("--kernel", type=Path, metavar="FILE", help="a bzImage or vmlinux is")

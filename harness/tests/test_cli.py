@@ -40,6 +40,7 @@ def test_options_may_follow_the_stack() -> None:
         (["run", "--tree", "/nonexistent"], 2, "is no kernel tree"),
         (["run", "--kernel", "/nonexistent"], 2, "there is no file /nonexistent"),
         (["run", "pam-econnrefusd"], 2, "did you mean pam-econnrefused"),
+        (["run", "--proves", "--stack", "vanilla-6.12"], 2, "--proves --stack STACK"),
         (["build", "vanilla-6.12", "--config", "nosuch"], 2, "no configuration 'nosuch'"),
     ],
 )
