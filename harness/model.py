@@ -62,7 +62,11 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One story of patches; ``patches`` maps a base name to its ordered patch files."""
+    """One story of patches; ``patches`` maps a base name to its ordered patch files.
+
+    ``without`` names configurations that must build too, at every patch: those without what
+    the series is about.
+    """
 
     name: str
     title: str
@@ -70,6 +74,7 @@ class Series:
     needs: tuple[str, ...]
     proves: tuple[str, ...]
     patches: Mapping[str, tuple[Path, ...]]
+    without: tuple[str, ...] = ()
 
     @property
     def has_lane(self) -> bool:
@@ -89,6 +94,25 @@ class Stack:
     def patches(self) -> tuple[Path, ...]:
         """Every patch file in the order in which it is applied."""
         return tuple(patch for one in self.series for patch in one.patches[self.base.name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchCheck:
+    """What the gates said of one patch: for each gate, in their order, what is wrong.
+
+    No complaint means that the patch passed; a gate that is missing was not reached.
+    ``subject`` is the first line of the commit message.
+    """
+
+    series: str
+    patch: str
+    subject: str
+    gates: Mapping[str, tuple[str, ...]]
+
+    @property
+    def passed(self) -> bool:
+        """True when at least one gate was reached and none of them complains."""
+        return bool(self.gates) and not any(self.gates.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from harness.workspace import Workspace, digest, write_atomically
 log = logging.getLogger(__name__)
 
 _RECIPE = "1"
+BUILD_LOG = "nsaudit-build.log"
 _DEADLINE_S = 4 * 3600.0
 # A kernel must not know when, where and by whom it was built.
 _IDENTITY = (
@@ -78,15 +79,15 @@ class Builder:
             source = open_tree(self.workspace, stack.base, self.on_step)
             commit = source.commit_of(stack)
             tree = source.tree_of(commit)
-            key = digest(_RECIPE, tree, wanted.digest, _compiler())
+            key = digest(_RECIPE, tree, wanted.digest, compiler())
 
             lane = "+".join(one.name for one in stack.series if one.has_lane)
             name = "-".join(filter(None, (stack.base.name, lane)))
 
             def compile_target(target: str) -> Path:
                 folder = source.check_out(commit, lane)
-                objects = self._objects(name, wanted)
-                self._compile(stack, folder, objects, wanted, target)
+                objects = self.objects(name, wanted)
+                self.compile(stack, folder, objects, wanted, target)
                 return objects
 
             def fill(folder: Path) -> None:
@@ -119,9 +120,9 @@ class Builder:
         wanted = self.wanted(base)
         name = f"tree-{digest(str(folder.resolve()))[:12]}"
         with self.workspace.lock(name):
-            objects = self._objects(name, wanted)
+            objects = self.objects(name, wanted)
             targets = ["vmlinux", *(["bzImage"] if bzimage else [])]
-            self._compile(stack, folder, objects, wanted, *targets)
+            self.compile(stack, folder, objects, wanted, *targets)
             tree = _tree_id(folder)
             key = digest(_RECIPE, (objects / "vmlinux").read_bytes(), wanted.digest)
             entry = self.workspace.make("kernel", key, lambda made: _keep(objects, made))
@@ -138,13 +139,24 @@ class Builder:
         """What the configuration asks of a kernel of this base."""
         return kconfig.load(self.kconfigs, self.config, base.name, self.values)
 
-    def _objects(self, name: str, wanted: Kconfig) -> Path:
-        return self.workspace.work("objects", f"{name}-{digest(wanted.digest, _compiler())[:12]}")
+    def objects(self, name: str, wanted: Kconfig) -> Path:
+        """The object folder of that name, one for each configuration and compiler."""
+        return self.workspace.work("objects", f"{name}-{digest(wanted.digest, compiler())[:12]}")
 
-    def _compile(
-        self, stack: Stack, source: Path, objects: Path, wanted: Kconfig, *targets: str
+    def compile(
+        self,
+        stack: Stack,
+        source: Path,
+        objects: Path,
+        wanted: Kconfig,
+        *targets: str,
+        options: Sequence[str] = (),
     ) -> None:
-        make = [*_make_words(source, objects)]
+        """Makes targets of a source in an object folder; what make said is in its log.
+
+        ``options`` are more words for make. Raises BuildError with the first complaint.
+        """
+        make = [*_make_words(source, objects), *options]
         _configure(make, source, objects, wanted)
         memory = objects / "nsaudit-compiled"
         expected = int(memory.read_text()) if memory.is_file() else stack.base.objects
@@ -156,7 +168,7 @@ class Builder:
                 done += 1
                 self.progress(stack.name, done, expected, time.monotonic() - began)
 
-        build_log = objects / "nsaudit-build.log"
+        build_log = objects / BUILD_LOG
         jobs = f"-j{len(os.sched_getaffinity(0))}"
         try:
             proc.run(
@@ -187,7 +199,8 @@ def _ccache_env(workspace: Workspace) -> Mapping[str, str]:
     return {"CCACHE_BASEDIR": str(workspace.root), "CCACHE_NOHASHDIR": "1"}
 
 
-def _compiler() -> str:
+def compiler() -> str:
+    """The compiler's name and version, in one line. Raises HostMissing for any build tool."""
     for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
         proc.require_tool(tool)
     return proc.run(["gcc", "--version"]).stdout.partition("\n")[0]

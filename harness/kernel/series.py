@@ -22,7 +22,8 @@ from harness.model import Base, Series, Stack
 _T = TypeVar("_T")
 
 ORIGINS = ("ours", "unfix", "mutant", "upstream", "list", "revert")
-_SERIES_KEYS = {"title": str, "origin": str, "needs": list, "proves": list}
+_SERIES_KEYS = {"title": str, "origin": str, "needs": list, "proves": list, "without": list}
+_SERIES_DEFAULTS: Mapping[str, object] = {"needs": [], "proves": [], "without": []}
 _STACK_KEYS = {"series": list, "bases": list}
 
 
@@ -75,9 +76,7 @@ def load(folder: Path) -> Catalogue:
 
 def _load_series(path: Path, folder: Path) -> Series:
     name = str(path.parent.relative_to(folder))
-    entry = checked(
-        read_toml(path), _SERIES_KEYS, f"{name}/series.toml", {"needs": [], "proves": []}
-    )
+    entry = checked(read_toml(path), _SERIES_KEYS, f"{name}/series.toml", _SERIES_DEFAULTS)
     if entry["origin"] not in ORIGINS:
         raise SeriesError(
             f"{name}/series.toml: origin {entry['origin']!r} is unknown",
@@ -95,6 +94,7 @@ def _load_series(path: Path, folder: Path) -> Series:
         needs=tuple(entry["needs"]),
         proves=tuple(entry["proves"]),
         patches=patches,
+        without=tuple(entry["without"]),
     )
 
 

@@ -44,6 +44,16 @@ def git(folder: Path, *words: str | Path, **options: object) -> str:
     return done.stdout.rstrip("\n")
 
 
+def export(folder: Path, start: str, end: str, into: Path, *, first: int = 1) -> Sequence[Path]:
+    """Writes the commits after ``start`` up to ``end`` as patches, always in the same form.
+
+    The files come out in their order, numbered from ``first``.
+    """
+    form = ("--zero-commit", "--no-signature", "--full-index", "-N")
+    words = (f"--start-number={first}", "--output-directory", into, f"{start}..{end}")
+    return [Path(line) for line in git(folder, "format-patch", *form, *words).splitlines()]
+
+
 class Tree:
     """The repository of one base. Its methods expect the lock ``tree-<base>`` to be held."""
 
@@ -70,6 +80,11 @@ class Tree:
         commit = self._apply(stack, [raw.decode(errors="replace") for raw in contents])
         git(self.folder, "update-ref", ref, commit)
         return commit
+
+    def commits_of(self, stack: Stack) -> Sequence[str]:
+        """The commits of a stack's patches, in their order. Raises as ``commit_of`` does."""
+        words = ("rev-list", "--reverse", f"{self.root}..{self.commit_of(stack)}")
+        return git(self.folder, *words).split()
 
     def tree_of(self, commit: str) -> str:
         """The tree id of a commit: the same content has the same id, everywhere."""
@@ -123,8 +138,7 @@ class Tree:
         return ApplyError(
             f"{patch.name} does not apply to {stack.base.name}\n"
             f"  stack: {stack.name}      file: {file}",
-            hint=f"git -C {self.folder} worktree add --detach DIR {self.root[:12]}"
-            f" && git -C DIR am --3way {patch}",
+            hint=f"nsaudit patches edit {stack.name}    (it stops at the conflict)",
         )
 
 

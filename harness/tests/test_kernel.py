@@ -206,7 +206,7 @@ def test_a_patch_with_fuzz_names_itself_the_file_and_the_next_step(
         tree.commit_of(stack)
     assert path.name in caught.value.message
     assert "a.c" in caught.value.message
-    assert f"am --3way {path}" in caught.value.hint
+    assert "nsaudit patches edit s-6.12" in caught.value.hint
     assert git(tree.folder, "worktree", "list").count("\n") == 0
 
 
