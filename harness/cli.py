@@ -17,7 +17,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from harness import __version__, doctor, plugin, questions, scenario
+from harness import __version__, doctor, patches, plugin, questions, scenario
 from harness.errors import HarnessError, UsageError
 from harness.guest import launcher, vng
 from harness.guest.launcher import Launcher
@@ -260,6 +260,11 @@ def _shell(options: argparse.Namespace) -> int:
     return vng.shell(kernel, image, host, options.rest)
 
 
+def _patches(options: argparse.Namespace) -> int:
+    with _lab(options, config=options.config) as (lab, screen):
+        return patches.act(lab, screen, options)
+
+
 # -- what there is -----------------------------------------------------------------------
 
 
@@ -352,6 +357,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("stack")
     sub.add_argument("--host-root", action="store_true", help="over your own root, read-only")
+
+    sub = command("patches", _patches, "Check the patches of a stack; edit them as commits.")
+    patches.add_words(sub)
 
     for name, act, text in (
         ("stacks", _stacks, "List the stacks."),

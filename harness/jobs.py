@@ -22,6 +22,7 @@ from harness.guest.machine import Guest, start_guest
 from harness.image import root
 from harness.kernel import kconfig, series
 from harness.kernel.build import Builder, Progress, no_progress
+from harness.kernel.gates import Inspector, load_ignored
 from harness.model import Host, Image, Kernel
 from harness.workspace import PROJECT, Workspace, write_atomically
 
@@ -63,6 +64,12 @@ class Lab:
         self._image: Image | None = None
         self._host: Host | None = None
         self._tsc_khz: int | None = None
+
+    @property
+    def inspector(self) -> Inspector:
+        """The gates of patches, with guests of this lab."""
+        ignored = load_ignored(PATCHES / "checkpatch.toml")
+        return Inspector(builder=self._builder, ignored=ignored, boot=self.try_boot)
 
     # -- products ------------------------------------------------------------
 
@@ -165,6 +172,12 @@ class Lab:
         scale = accelerator.scale_of(self.host_for(kernel))
         with start_guest(machine, folder, by=self.launcher, scale=scale) as guest:
             yield guest
+
+    def try_boot(self, kernel: Kernel) -> None:
+        """Boots a kernel up to the first command and ends it; raises what is wrong with that."""
+        with self.guest(kernel, self.workspace.new_run()) as guest:
+            guest.run(["true"]).require()
+            guest.end()
 
     def verify_config(self, kernel: Kernel, guest: Guest, needs: Sequence[str]) -> None:
         """Raises ConfigError when the running kernel is not configured as asked.

@@ -25,6 +25,7 @@ ROOMS = (
     ("report",),
     ("doctor",),
     ("plugin",),
+    ("patches",),
     ("cli",),
     ("__main__",),
 )
