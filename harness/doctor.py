@@ -41,6 +41,7 @@ def examine(workspace: Workspace) -> list[Finding]:
         _kvm(),
         _virtme(),
         _ccache(),
+        *_checkers(),
         _disk(workspace),
     ]
 
@@ -107,6 +108,14 @@ def _ccache() -> Finding:
     path = proc.find_tool("ccache")
     state = str(path) if path else "missing (builds work, and repeat work)"
     return Finding(what="ccache", state=state, mend="" if path else "apt-get install ccache")
+
+
+def _checkers() -> Iterator[Finding]:
+    for name in ("perl", "codespell"):
+        path = proc.find_tool(name)
+        state = str(path) if path else "missing (only patches check needs it)"
+        package = proc.PACKAGES[name]
+        yield Finding(what=name, state=state, mend="" if path else f"apt-get install {package}")
 
 
 def _disk(workspace: Workspace) -> Finding:

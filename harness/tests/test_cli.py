@@ -42,6 +42,9 @@ def test_options_may_follow_the_stack() -> None:
         (["run", "pam-econnrefusd"], 2, "did you mean pam-econnrefused"),
         (["run", "--proves", "--stack", "vanilla-6.12"], 2, "--proves --stack STACK"),
         (["build", "vanilla-6.12", "--config", "nosuch"], 2, "no configuration 'nosuch'"),
+        (["patches", "check", "pid-vnr-6.12", "vanilla-6.12"], 2, "vanilla-6.12 has no patches"),
+        (["patches", "edit", "pidvnr-6.12"], 2, "did you mean pid-vnr-6.12"),
+        (["patches", "refresh", "vanilla-6.12"], 2, "vanilla-6.12 has no patches"),
     ],
 )
 def test_bad_input_is_one_message_with_the_next_step(

@@ -62,6 +62,8 @@ def test_the_projects_fragments_render_and_are_sorted() -> None:
     whole = kconfig.load(PROJECT / "kconfigs", "default", "6.12", {"vcpus": 2})
     assert whole.options["CONFIG_AUDIT"] == "y"
     assert whole.options["CONFIG_NR_CPUS"] == "2"
+    without = kconfig.load(PROJECT / "kconfigs", "noaudit", "6.12", {"vcpus": 2})
+    assert without.options["CONFIG_AUDIT"] == "n"
     for path in sorted((PROJECT / "kconfigs").glob("*.config*")):
         for paragraph in path.read_text().split("\n\n"):
             lines = [one for one in paragraph.splitlines() if one.startswith("CONFIG_")]
@@ -135,6 +137,8 @@ def test_the_projects_own_patches_are_in_order() -> None:
     scenarios = {path.parent.name for path in (PROJECT / "scenarios").glob("*/test_*.py")}
     for one in made.series.values():
         assert set(one.proves) <= scenarios, one.name
+        for config in one.without:
+            assert kconfig.load(PROJECT / "kconfigs", config, "6.12", {"vcpus": 2}).options
         for path in (path for paths in one.patches.values() for path in paths):
             text = path.read_text()
             assert text.startswith("From 0000000000000000000000000000000000000000 "), path
