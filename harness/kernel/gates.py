@@ -92,13 +92,13 @@ class Inspector:
         steps = list(_steps(tree, stack, applied))
         seen: dict[str, tuple[Complaint, ...]] = {}
         for step in steps:
-            self.builder.on_step(f"{step.series.name}: {step.patch.name}")
+            self.builder.on_step(f"checking {step.series.name}, patch {step.number}")
             with self._locked(stack):
                 gates = dict(self._gates(tree, stack, step, seen))
             yield _row(step.series, step.patch, gates)
         left = [(one, patch) for one in stack.series for patch in one.patches[stack.base.name]]
         for number, (one, patch) in enumerate(left[len(steps) :]):
-            yield _row(one, patch, {APPLIES: (refused,)} if number == 0 else {})
+            yield _row(one, patch, {APPLIES: refused} if number == 0 else {})
 
     def _locked(self, stack: Stack) -> AbstractContextManager[None]:
         return self.builder.workspace.lock(f"tree-{stack.base.name}")
@@ -310,10 +310,10 @@ def _require_tools() -> None:
     compiler()
 
 
-def _apply(tree: Tree, stack: Stack) -> tuple[Sequence[str], str]:
+def _apply(tree: Tree, stack: Stack) -> tuple[Sequence[str], tuple[str, ...]]:
     """The commits of the patches that apply, and why the next one does not."""
     try:
-        return tree.commits_of(stack), ""
+        return tree.commits_of(stack), ()
     except ApplyError as error:
         refused = error
     commits: Sequence[str] = ()
@@ -322,7 +322,8 @@ def _apply(tree: Tree, stack: Stack) -> tuple[Sequence[str], str]:
             commits = tree.commits_of(_upto(stack, count))
         except ApplyError:
             break
-    return commits, refused.message
+    said = (line.strip() for line in refused.message.splitlines())
+    return commits, (*said, refused.hint)
 
 
 def _upto(stack: Stack, count: int) -> Stack:

@@ -207,6 +207,7 @@ def test_from_a_patch_that_does_not_apply_nothing_is_reached(bench: Bench) -> No
     assert one.passed
     assert list(two.gates) == [gates.APPLIES]
     assert "does not apply" in two.gates[gates.APPLIES][0]
+    assert "nsaudit patches edit s-6.12" in two.gates[gates.APPLIES][-1]
     assert three.gates == {}
     assert not three.passed
 
