@@ -18,7 +18,7 @@ from types import FrameType
 from rich.console import Console
 
 from harness import __version__, doctor, patches, plugin, questions, scenario
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, UsageError, is_out_of_room
 from harness.guest import launcher, vng
 from harness.guest.launcher import Launcher
 from harness.jobs import Lab
@@ -31,6 +31,7 @@ from harness.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _KEPT_RUNS = 50
+_ROOM = "make room on the disk: a base needs 6 GB    (NSAUDIT_STATE names another place)"
 _INTERRUPTED = 130
 
 
@@ -409,6 +410,8 @@ def _main(words: Sequence[str]) -> int:
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
         return int(options.act(options))
     except HarnessError as error:
+        if is_out_of_room(error):
+            error.hint = _ROOM
         sys.stderr.write(f"error: {plugin.explain(error)}\n")
         return error.exit_code
     except KeyboardInterrupt:
@@ -418,6 +421,11 @@ def _main(words: Sequence[str]) -> int:
         # The reader went away (nsaudit … | head): nothing is left to say, also at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if not is_out_of_room(error):
+            raise
+        sys.stderr.write(f"error: {error}\n  try:   {_ROOM}\n")
+        return HarnessError.exit_code
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

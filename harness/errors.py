@@ -6,6 +6,8 @@ the full log is. Only ``cli`` and ``plugin`` turn one into text and an exit stat
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 
@@ -88,6 +90,18 @@ class CommandFailed(HarnessError):
         super().__init__(message, hint=hint, log=log)
         self.status = status
         self.output = output
+
+
+def is_out_of_room(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error, be it of ours or of a program on the host."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    while error:
+        if isinstance(error, OSError) and error.errno in full:
+            return True
+        if isinstance(error, CommandFailed) and any(os.strerror(n) in error.output for n in full):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class DeadlineExceeded(HarnessError):
