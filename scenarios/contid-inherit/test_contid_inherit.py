@@ -29,7 +29,7 @@ def test_contid_inherit(guest: Guest, judge: Judge, auditd: Any) -> None:
     guest.put("/run/family.py", _FAMILY.read_bytes())
     job = guest.spawn([_NAMED, _ID, "python3", "/run/family.py"])
     guest.wait_until(
-        lambda: job.out.count(b"\n") >= len(_KINDS) or job.status is not None, 60.0, "the family"
+        lambda: job.out.count(b"\n") >= len(_KINDS) or job.status is not None, 300.0, "the family"
     )
     judge.expect("naming it", job.err.decode().strip() or "0", good="0", broken="ENOENT")
     if job.status is not None:
