@@ -18,6 +18,7 @@ from types import FrameType
 from rich.console import Console
 
 from harness import __version__, doctor, patches, plugin, questions, scenario
+from harness.bench import command as command_of_bench
 from harness.errors import HarnessError, UsageError, is_out_of_room
 from harness.guest import launcher, vng
 from harness.guest.launcher import Launcher
@@ -295,6 +296,12 @@ def _doctor(options: argparse.Namespace) -> int:
     return 69 if any(one.lacking for one in findings) else 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    names = command_of_bench.check(options)
+    with _lab(options) as (lab, screen):
+        return command_of_bench.act(lab, screen, names, options)
+
+
 # -- the words ------------------------------------------------------------------------
 
 
@@ -368,6 +375,9 @@ def _parser() -> argparse.ArgumentParser:
         ("doctor", _doctor, "Say what this host has and lacks, and what mends it."),
     ):
         command(name, act, text).add_argument("--json", action="store_true")
+
+    sub = command("bench", _bench, "Measure the figures that the harness must reach.")
+    command_of_bench.add_words(sub)
     return parser
 
 

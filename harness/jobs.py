@@ -52,7 +52,7 @@ class Lab:
         self.catalogue = series.load(PATCHES)
         self.launcher = by
         self.on_step = on_step
-        self._builder = Builder(
+        self.builder = Builder(
             workspace=workspace,
             kconfigs=KCONFIGS,
             values={"vcpus": qemu.VCPUS},
@@ -69,7 +69,7 @@ class Lab:
     def inspector(self) -> Inspector:
         """The gates of patches, with guests of this lab."""
         ignored = load_ignored(PATCHES / "checkpatch.toml")
-        return Inspector(builder=self._builder, ignored=ignored, boot=self.try_boot)
+        return Inspector(builder=self.builder, ignored=ignored, boot=self.try_boot)
 
     # -- products ------------------------------------------------------------
 
@@ -85,13 +85,13 @@ class Lab:
         # A kernel that is no stack of ours was given as a file: there is nothing to build.
         short = known is not None and bzimage and known.bzimage is None
         if known is None or (short and stack in self.catalogue.stacks):
-            known = self._builder.build(self.catalogue.require_stack(stack), bzimage=bzimage)
+            known = self.builder.build(self.catalogue.require_stack(stack), bzimage=bzimage)
             self._kernels[stack] = known
         return known
 
     def tree_kernel(self, folder: Path, base: str) -> Kernel:
         """The kernel of a developer's tree as it stands; its stack is called ``tree``."""
-        kernel = self._builder.build_directory(
+        kernel = self.builder.build_directory(
             folder, self.catalogue.require_base(base), bzimage=self.launcher.bzimage
         )
         self._kernels[kernel.stack] = kernel
@@ -199,7 +199,7 @@ class Lab:
         )
         wanted = needed
         if kernel.config_digest:
-            wanted = self._builder.wanted(self.catalogue.bases[kernel.base]).merged(needed)
+            wanted = self.builder.wanted(self.catalogue.bases[kernel.base]).merged(needed)
         if broken := wanted.find_broken(actual):
             raise kconfig.explain_broken(wanted, broken, frozenset(broken))
 

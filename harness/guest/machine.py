@@ -253,6 +253,13 @@ class Guest:
         return self.folder / "console.log"
 
     @property
+    def peak_memory_kib(self) -> int:
+        """The most host memory that the launcher's own process had so far, in KiB (VmHWM)."""
+        status = Path(f"/proc/{self._child.pid}/status").read_text()
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    @property
     def splats(self) -> tuple[console.Splat, ...]:
         """What the kernel complained about so far."""
         return console.parse_splats(self._text)

@@ -81,12 +81,9 @@ class Builder:
             tree = source.tree_of(commit)
             key = digest(_RECIPE, tree, wanted.digest, compiler())
 
-            lane = "+".join(one.name for one in stack.series if one.has_lane)
-            name = "-".join(filter(None, (stack.base.name, lane)))
-
             def compile_target(target: str) -> Path:
-                folder = source.check_out(commit, lane)
-                objects = self.objects(name, wanted)
+                folder = source.check_out(commit, _lane(stack))
+                objects = self.objects(_name(stack), wanted)
                 self.compile(stack, folder, objects, wanted, target)
                 return objects
 
@@ -135,6 +132,31 @@ class Builder:
                 image = self.workspace.make("bzimage", key, fill)
         return _describe(stack, entry, image and image / "bzImage", tree, wanted)
 
+    def compile_anew(
+        self,
+        stack: Stack,
+        *,
+        objects: Path | None = None,
+        configure: Callable[[Path, Path], None] | None = None,
+    ) -> int:
+        """Builds ``vmlinux`` whatever the cache holds, for a measurement; files compiled.
+
+        Nothing goes into the cache, and ccache is off. ``objects`` is an
+        empty folder; without it, the one that all builds of the stack share is used.
+        ``configure`` writes a ``.config`` of its own, given the source and that folder.
+        """
+        wanted = self.wanted(stack.base)
+        with self.workspace.lock(f"tree-{stack.base.name}"):
+            source = open_tree(self.workspace, stack.base, self.on_step)
+            folder = source.check_out(source.commit_of(stack), _lane(stack))
+            objects = objects or self.objects(_name(stack), wanted)
+            make = _make_words(folder, objects)
+            if configure:
+                configure(folder, objects)
+            else:
+                _configure(make, folder, objects, wanted)
+            return self._make(stack, make, objects, ["vmlinux"], {"CCACHE_DISABLE": "1"})
+
     def wanted(self, base: Base) -> Kconfig:
         """What the configuration asks of a kernel of this base."""
         return kconfig.load(self.kconfigs, self.config, base.name, self.values)
@@ -158,6 +180,17 @@ class Builder:
         """
         make = [*_make_words(source, objects), *options]
         _configure(make, source, objects, wanted)
+        self._make(stack, make, objects, targets, _ccache_env(self.workspace))
+
+    def _make(
+        self,
+        stack: Stack,
+        make: Sequence[str | Path],
+        objects: Path,
+        targets: Sequence[str],
+        env: Mapping[str, str],
+    ) -> int:
+        """Runs make in a configured folder; how many files it compiled."""
         memory = objects / "nsaudit-compiled"
         expected = int(memory.read_text()) if memory.is_file() else stack.base.objects
         began, done = time.monotonic(), 0
@@ -174,7 +207,7 @@ class Builder:
             proc.run(
                 [*make, jobs, *targets],
                 deadline_s=_DEADLINE_S,
-                env=_ccache_env(self.workspace),
+                env=env,
                 log_to=build_log,
                 on_line=on_line,
             )
@@ -188,6 +221,16 @@ class Builder:
             ) from error
         if not memory.is_file():
             write_atomically(memory, str(done))
+        return done
+
+
+def _lane(stack: Stack) -> str:
+    """What the stack's own worktree is called; nothing for one that shares its base's."""
+    return "+".join(one.name for one in stack.series if one.has_lane)
+
+
+def _name(stack: Stack) -> str:
+    return "-".join(filter(None, (stack.base.name, _lane(stack))))
 
 
 def _make_words(source: Path, objects: Path) -> Sequence[str | Path]:

@@ -26,6 +26,7 @@ ROOMS = (
     ("doctor",),
     ("plugin",),
     ("patches",),
+    ("bench",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,43 @@
+"""The figures that the harness must reach, measured on this machine.
+
+Each is measured side by side with what it is compared to, in one run, so that a slow or a
+busy machine changes both. Owns what is measured and against which bar; prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from harness.bench import builds, guests, suites
+from harness.bench.figure import Figure, Machine, describe_machine
+from harness.bench.plan import Plan
+from harness.errors import UsageError
+
+FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
+    "boot": guests.boot,
+    "scenarios": suites.scenarios,
+    "unfix": builds.unfix,
+    "build": builds.build,
+    "boots": guests.boots,
+    "memory": guests.memory,
+    "units": suites.units,
+}
+# A first build takes long, and one of virtme-ng's default configuration much longer.
+DEFAULT = tuple(name for name in FIGURES if name != "build")
+
+
+def require_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The figures of these names, or the default ones. Raises UsageError for an unknown name."""
+    for name in names:
+        if name not in FIGURES:
+            raise UsageError(f"there is no figure {name!r}", hint=f"known: {', '.join(FIGURES)}")
+    return tuple(names) or DEFAULT
+
+
+def measure(plan: Plan, names: Sequence[str]) -> tuple[Machine, list[Figure]]:
+    """Measures the named figures, one after the other, and says on what machine."""
+    load = os.getloadavg()[0]
+    figures = [figure for name in names for figure in FIGURES[name](plan)]
+    host = plan.lab.host_for(plan.lab.kernel(f"vanilla-{plan.base}"))
+    return describe_machine(host, load), figures

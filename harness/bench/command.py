@@ -1,0 +1,55 @@
+"""The command ``nsaudit bench``: its words, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.bench import FIGURES, figure, measure, require_names
+from harness.bench.plan import Plan
+from harness.errors import HarnessError, UsageError
+from harness.jobs import Lab
+from harness.report import terminal
+from harness.report.screen import Screen
+
+
+def add_words(parser: argparse.ArgumentParser) -> None:
+    """What is measured, on which base, and how often."""
+    parser.add_argument("figure", nargs="*", help=f"one of {', '.join(FIGURES)} (all but build)")
+    parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
+    parser.add_argument(
+        "-n", "--times", type=int, default=0, help="repeat each measurement N times", metavar="N"
+    )
+    parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
+
+
+def check(options: argparse.Namespace) -> tuple[str, ...]:
+    """The names of the figures; raises UsageError before anything is measured."""
+    if options.times < 0:
+        raise UsageError(f"nothing can be measured {options.times} times", hint="-n 5")
+    return require_names(options.figure)
+
+
+def act(lab: Lab, screen: Screen, names: Sequence[str], options: argparse.Namespace) -> int:
+    """Measures and prints; 1 if a bar was missed."""
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lab.catalogue.require_base(options.base)
+    plan = Plan(lab=lab, base=options.base, times=options.times, on_step=screen.step)
+    machine, figures = measure(plan, names)
+    console = Console(stderr=options.json == Path("-"))
+    terminal.print_table(machine.describe(), figure.COLUMNS, figure.rows(figures), console)
+    text = json.dumps(figure.as_json(started, machine, figures), indent=1) + "\n"
+    if options.json == Path("-"):
+        sys.stdout.write(text)
+    elif options.json:
+        try:
+            options.json.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise HarnessError(f"cannot write {options.json}: {error.strerror}") from error
+    return 0 if all(one.holds for one in figures) else 1

@@ -1,0 +1,67 @@
+"""Figures of whole commands: all scenarios, and the unit tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from harness import plugin, proc, questions
+from harness.bench.figure import Figure
+from harness.bench.plan import Plan
+from harness.workspace import PROJECT
+
+_LIMIT_S = 1800.0
+
+
+def scenarios(plan: Plan) -> Iterator[Figure]:
+    """``nsaudit run`` on one base, when nothing has to be made for it."""
+    lab = plan.lab
+    arms = plugin.collect(questions.regressions(), ["--base", plan.base])
+    for stack in dict.fromkeys(arm.stack for arm in arms):
+        plan.on_step(f"building {stack}")
+        lab.host_for(lab.kernel(stack))
+    plan.on_step("making the guest's root")
+    files = [lab.image.root, *lab.image.layers.values()]
+    plan.on_step(f"asking {len(arms)} arms on {plan.base}, {len(files)} images and kernels cached")
+    done = proc.run(
+        [sys.executable, "-m", "harness", "run", "--base", plan.base],
+        cwd=PROJECT,
+        env={"NSAUDIT_STATE": str(lab.workspace.root)},
+        check=False,
+        deadline_s=_LIMIT_S,
+    )
+    yield Figure(
+        name="scenarios",
+        what=f"nsaudit run --base {plan.base}, {len(arms)} arms",
+        samples=(done.seconds,),
+        unit="s",
+        bar=90.0,
+        fault=_fault(done),
+    )
+
+
+def units(plan: Plan) -> Iterator[Figure]:
+    """The unit tests, as a developer runs them."""
+    plan.on_step("running the unit tests")
+    done = proc.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "harness/tests"],
+        cwd=PROJECT,
+        check=False,
+        deadline_s=_LIMIT_S,
+    )
+    yield Figure(
+        name="units",
+        what="the unit tests",
+        samples=(done.seconds,),
+        unit="s",
+        bar=15.0,
+        fault=_fault(done),
+    )
+
+
+def _fault(done: proc.Completed) -> str:
+    """Why the time of a command says nothing, or nothing."""
+    if done.status == 0:
+        return ""
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return f"status {done.status}: {said[-1] if said else 'not a word'}"

@@ -1,0 +1,143 @@
+"""The pure part of the benchmark: values, bars, the table and the JSON. Nothing is timed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import bench, cli
+from harness.bench import command, figure
+from harness.bench.figure import Figure, Machine
+from harness.errors import UsageError
+
+MACHINE = Machine(
+    cores=2, processor="A CPU", load=0.25, accelerator="tcg", guest_cpu="qemu64", qemu="7.2"
+)
+
+
+def made(*samples: float, bar: float | None = None, unit: str = "s", fault: str = "") -> Figure:
+    return Figure(name="f", what="what", samples=samples, unit=unit, bar=bar, fault=fault)
+
+
+@pytest.mark.parametrize(
+    ("samples", "value"), [((3.0,), 3.0), ((9.0, 1.0, 2.0), 2.0), ((4.0, 1.0), 2.5)]
+)
+def test_the_value_is_the_median(samples: tuple[float, ...], value: float) -> None:
+    assert made(*samples).value == value
+
+
+@pytest.mark.parametrize(
+    ("one", "holds"),
+    [
+        (made(2.0, bar=2.0), True),
+        (made(2.01, bar=2.0), False),
+        (made(0.0, bar=0, unit=""), True),
+        (made(1.0, bar=0, unit=""), False),
+        (made(99.0), True),
+        (made(1.0, bar=2.0, fault="status 1"), False),
+    ],
+)
+def test_a_bar_is_the_most_that_may_be(one: Figure, holds: bool) -> None:
+    assert one.holds is holds
+
+
+def test_a_ratio_compares_medians() -> None:
+    one = figure.ratio("r", "ours to theirs", made(1.0, 2.0, 9.0), made(8.0), bar=0.5)
+    assert (one.value, one.holds) == (0.25, True)
+
+
+def test_rows_show_value_spread_bar_and_whether_it_holds() -> None:
+    figures = [
+        made(1.0, 2.0, 4.5, bar=2.0),
+        made(3.25, bar=2.0),
+        made(512.0, unit="MiB"),
+        made(1.0, bar=90.0, fault="status 1: red"),
+    ]
+    assert figure.rows(figures) == [
+        ("f", "2.00 s", "1.00 .. 4.50 s", "2.00 s", "yes", "what"),
+        ("f", "3.25 s", "", "2.00 s", "no", "what"),
+        ("f", "512 MiB", "", "", "", "what"),
+        ("f", "1.00 s", "", "90.00 s", "no", "what: status 1: red"),
+    ]
+
+
+def test_the_json_holds_all_that_was_measured() -> None:
+    value = figure.as_json("2026-01-01T00:00:00Z", MACHINE, [made(1.0, 3.0, bar=2.0)])
+    assert json.loads(json.dumps(value)) == {
+        "schema": 1,
+        "started": "2026-01-01T00:00:00Z",
+        "machine": {
+            "cores": 2,
+            "processor": "A CPU",
+            "load": 0.25,
+            "accelerator": "tcg",
+            "guest_cpu": "qemu64",
+            "qemu": "7.2",
+        },
+        "figures": [
+            {
+                "name": "f",
+                "what": "what",
+                "value": 2.0,
+                "unit": "s",
+                "samples": [1.0, 3.0],
+                "bar": 2.0,
+                "holds": True,
+                "fault": "",
+            }
+        ],
+    }
+
+
+def test_the_processor_is_named() -> None:
+    assert (
+        figure.find_processor("processor\t: 0\nmodel name\t: Some CPU @ 2: x\n")
+        == "Some CPU @ 2: x"
+    )
+    assert figure.find_processor("processor\t: 0\n") == "unknown"
+
+
+def test_a_first_build_must_be_asked_for() -> None:
+    assert "build" not in bench.require_names([])
+    assert bench.require_names(["build", "boot"]) == ("build", "boot")
+    with pytest.raises(UsageError, match="no figure 'boat'") as raised:
+        bench.require_names(["boat"])
+    assert "boot, scenarios" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bench", "boat"], "no figure 'boat'"),
+        (["bench", "--base", "9.9"], "no base '9.9'"),
+        (["bench", "-n", "-1"], "nothing can be measured -1 times"),
+    ],
+)
+def test_bad_words_are_refused_before_anything_is_measured(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NSAUDIT_STATE", str(tmp_path / "state"))
+    assert cli._main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "status"), [(1.0, 0), (3.0, 1)])
+def test_the_status_says_whether_every_bar_was_reached(
+    value: float,
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NSAUDIT_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(command, "measure", lambda *_: (MACHINE, [made(value, bar=2.0)]))
+    assert cli._main(["bench", "units", "--json", "-"]) == status
+    said = capsys.readouterr()
+    assert json.loads(said.out)["figures"][0]["holds"] is (status == 0)
+    assert MACHINE.describe() in " ".join(said.err.split())
