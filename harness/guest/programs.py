@@ -1,7 +1,8 @@
 """Compiles what runs inside guests and packs it into an initial RAM file system.
 
-Programs are static, so that one file runs in any root; each is cached by its source, the
-headers beside it and the compiler. ``payload/`` holds the sources that every guest needs.
+Programs are static, so that one file runs in any root; ``NAME.so.c`` makes a shared object to
+preload. Each is cached by its source, the headers beside it and the compiler. ``payload/`` holds
+the sources that every guest needs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from harness.errors import BuildError, CommandFailed
 from harness.workspace import Workspace, digest
 
 _FOLDER = Path(__file__).with_name("payload")
-_FLAGS = ("-static", "-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11")
+_FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11")
+_STATIC = ("-static",)
+_SHARED = ("-shared", "-fPIC")
 AGENT = _FOLDER / "agent.c"
 TSC = _FOLDER.with_name("tsc.c")
 
@@ -29,16 +32,16 @@ def _compiler() -> str:
 def compile_program(
     workspace: Workspace, source: Path, *, include: Sequence[Path] = (), flags: Sequence[str] = ()
 ) -> Path:
-    """The path of the static program that one C file makes.
+    """The path of the static program, or of the shared object, that one C file makes.
 
     Headers are looked for beside the file and in ``include``; all of them count for the
     cache. Raises BuildError with the compiler's first complaint.
     """
+    flags = (*_FLAGS, *(_SHARED if source.stem.endswith(".so") else _STATIC), *flags)
     folders = (source.parent, *include)
     headers = sorted(path for folder in folders for path in folder.glob("*.h"))
     key = digest(
         _compiler(),
-        *_FLAGS,
         *flags,
         source.read_bytes(),
         *(part for path in headers for part in (path.name, path.read_bytes())),
@@ -47,7 +50,7 @@ def compile_program(
     def fill(folder: Path) -> None:
         options = [f"-I{one}" for one in include]
         try:
-            proc.run(["cc", *_FLAGS, *flags, *options, "-o", folder / source.stem, source])
+            proc.run(["cc", *flags, *options, "-o", folder / source.stem, source])
         except CommandFailed as error:
             first = next((one for one in error.output.splitlines() if "error:" in one), "")
             raise BuildError(

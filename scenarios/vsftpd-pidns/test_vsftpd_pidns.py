@@ -1,10 +1,10 @@
 """Does an FTP login through the real vsftpd work, and is it recorded, rightly?
 
 As its author releases it, vsftpd clones each session into a PID namespace (``isolate=YES``, its
-default) and asks PAM there. Debian's build, which this is, gives its clones CLONE_NEWIPC and no
-CLONE_NEWPID (strace shows it), so the scenario runs it in a PID namespace itself. It is root
-with every capability: audit must take its messages, and report the pids of the initial
-namespace. Without CAP_AUDIT_WRITE the answer is EPERM, as documented.
+default) and asks PAM there. Debian's build, which this is, asks for CLONE_NEWIPC and no
+CLONE_NEWPID (strace shows it); ``isolate.so.c`` gives it back. The session is root with every
+capability: audit must take its messages, and report the pids of the initial namespace. Without
+CAP_AUDIT_WRITE the answer is EPERM, as documented.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import ftplib
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,14 @@ from harness.guest.container import Container
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
+ISOLATE = ("env", "LD_PRELOAD=/run/nsaudit/isolate.so")
 WITHOUT_WRITE = ("capsh", "--drop=cap_audit_write", "--shell=/bin/sh", "--", "-c", 'exec "$0" "$@"')
+
+
+@pytest.fixture
+def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
+    """With what gives vsftpd's clone the flag that Debian's build lacks."""
+    return (*payloads, Path(__file__).with_name("isolate.so.c"))
 
 
 @pytest.mark.scenario(broken=["pidns-user"], config=["AUDIT", "PID_NS"], layers=["pam-1.2"])
@@ -34,13 +42,13 @@ def test_vsftpd_pidns(
     container: Callable[..., Container],
     send: Callable[..., Any],
 ) -> None:
-    # Given vsftpd with Debian's PAM, and then with a 1.2-era one, both in a PID namespace,
+    # Given vsftpd with Debian's PAM, and then with a 1.2-era one, in the initial PID namespace,
     seen: set[str] = set()
     for era, layer in (("modern", ""), ("1.2", "pam-1.2")):
-        box = container("pid", "mount", layer=layer)
-        server = box.spawn(["vsftpd"])
+        box = container("mount", layer=layer)
+        server = box.spawn([*ISOLATE, "vsftpd", "-oisolate=YES"])
 
-        # when somebody logs in,
+        # when somebody logs in, in a session that has a PID namespace of its own,
         reply, mine = _log_in(guest, passwords["tester"], era, judge)
         trail = auditd.trail(f"records-{era}.log")
         server.kill()
@@ -84,6 +92,9 @@ def _log_in(guest: Guest, password: str, era: str, judge: Judge) -> tuple[str, s
     transcript = [f"# PAM {era}"]
     with contextlib.closing(_connect(port, guest.scale)) as ftp:
         transcript.append(ftp.getwelcome())
+        places = guest.run(["sh", "-c", 'readlink $(printf "/proc/%s/ns/pid " $(pidof vsftpd))'])
+        own = len(set(places.require().stdout.split())) > 1
+        judge.expect(f"session in a PID namespace, PAM {era}", "yes" if own else "no", good="yes")
         try:
             transcript.append(ftp.sendcmd("USER tester"))
             transcript.append(ftp.sendcmd(f"PASS {password}"))
