@@ -27,11 +27,13 @@ from harness import scenario
 from harness.errors import DeadlineExceeded, GuestCrashed, HarnessError, UsageError
 from harness.guest import launcher, serial, ssh
 from harness.guest.machine import Guest
+from harness.image.layer import LAYERS
 from harness.jobs import SCENARIOS, Lab
 from harness.model import Arm, ArmResult, Expect, Outcome
 from harness.scenario import Judge, Question
 from harness.workspace import Workspace
 
+# On a host that boots in no remarkable time; where it is slower an arm has longer.
 ARM_LIMIT_S = 120.0
 _MARKER_KEYS = frozenset({"broken", "good", "feature", "config", "layers"})
 
@@ -105,7 +107,13 @@ def _question(metafunc: pytest.Metafunc, marker: pytest.Mark) -> Question:
             f"scenario {name}: the marker does not know {odd[0]!r};"
             f" it takes {', '.join(sorted(_MARKER_KEYS))}"
         )
-    return Question(name=name, **{key: tuple(value) for key, value in marker.kwargs.items()})
+    question = Question(name=name, **{key: tuple(value) for key, value in marker.kwargs.items()})
+    known = [layer.name for layer in LAYERS]
+    if odd := [layer for layer in question.layers if layer not in known]:
+        raise pytest.UsageError(
+            f"scenario {name}: the image has no layer {odd[0]!r}; it has {', '.join(known)}"
+        )
+    return question
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -235,6 +243,7 @@ def guest(
     marker = request.node.get_closest_marker("scenario")
     with lab.guest(kernel, judge.folder, payloads=payloads) as running:
         lab.verify_config(kernel, running, marker.kwargs.get("config", ()) if marker else ())
+        _extend_limit(request.node, running.scale)
         judge.note(release=kernel.release, boot_s=round(running.boot_s, 3))
         if kernel.config.is_file():
             judge.keep("config.txt", kernel.config.read_bytes())
@@ -268,7 +277,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     item.stash[_began_key] = time.monotonic()
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        raise DeadlineExceeded(f"the arm did not end within {ARM_LIMIT_S:.0f} s")
+        past = time.monotonic() - item.stash[_began_key]
+        raise DeadlineExceeded(f"the arm did not end within {past:.0f} s")
 
     before = signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, ARM_LIMIT_S)
@@ -277,6 +287,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _extend_limit(item: pytest.Item, scale: float) -> None:
+    """Gives an arm as much more time as its guest's own limits have."""
+    past = time.monotonic() - item.stash[_began_key]
+    signal.setitimer(signal.ITIMER_REAL, max(ARM_LIMIT_S * scale - past, 1.0))
 
 
 def _classify(error: BaseException) -> tuple[Outcome, str]:
@@ -362,6 +378,11 @@ class _Collector:
 
     def __init__(self) -> None:
         self.arms: list[Arm] = []
+        self.refused: list[str] = []
+
+    def pytest_exception_interact(self, call: pytest.CallInfo[object]) -> None:
+        if call.excinfo is not None:
+            self.refused.append(str(call.excinfo.value))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.arms = session.config.stash.get(_arms_key, _NO_ARMS)
@@ -403,9 +424,8 @@ def collect(names: Sequence[str], words: Sequence[str]) -> list[Arm]:
     collector, log = _Collector(), io.StringIO()
     status = _pytest(names, ["--collect-only", "-q", *words], collector, log)
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        said = log.getvalue().strip()
-        wrong = [line for line in said.splitlines() if line.startswith(("ERROR", "E  "))]
-        raise UsageError("\n".join(wrong) or said or "pytest could not collect the scenarios")
+        said = list(dict.fromkeys(collector.refused)) or [log.getvalue().strip()]
+        raise UsageError("\n".join(said) or "pytest could not collect the scenarios")
     return collector.arms
 
 
