@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.audit import records
+from harness.audit import namespaces, records
 from harness.audit.records import Trail
 from harness.errors import DeadlineExceeded, GuestToolMissing
 from harness.guest.container import Container, start_container
@@ -138,6 +138,33 @@ def container(guest: Guest) -> Iterator[Callable[..., Container]]:
             return stack.enter_context(start_container(guest, kinds, layer=layer))
 
         yield start
+
+
+# NS_GET_ID of linux/nsfs.h, _IOR(0xb7, 13, __u64).
+_ASK_IDS = """
+import fcntl, os, struct, sys
+for path in sys.argv[1:]:
+    place = os.open(path, os.O_RDONLY)
+    print(*struct.unpack("Q", fcntl.ioctl(place, 0x8008B70D, bytes(8))))
+"""
+
+
+@pytest.fixture
+def ns_ids(guest: Guest) -> Callable[..., namespaces.Places]:
+    """What the kernel itself says of a process's namespaces: ``KIND-id``, for every kind.
+
+    Empty where the kernel has no ids, and does not know that ioctl.
+    """
+
+    def one(pid: int | str = "self") -> namespaces.Places:
+        files = [f"/proc/{pid}/ns/{kind}" for kind in namespaces.KINDS]
+        said = guest.run(["python3", "-c", _ASK_IDS, *files])
+        if said.status and "Inappropriate ioctl" in said.stderr:
+            return {}
+        keys = [f"{kind}-id" for kind in namespaces.KINDS]
+        return dict(zip(keys, said.require().stdout.split(), strict=True))
+
+    return one
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,15 @@ writes their numbers, as ``UNKNOWN[1341]``::
     NS_DEL  (1343): dev=MAJ:MIN inode=N ns=KIND userns=N ouid=UID
 
 MAJ and MIN are hexadecimal, the inode numbers decimal, ``?`` stands for none. NS_INFO belongs
-to an event; the other two are events by themselves.
+to an event; the other two are events by themselves. Where the kernel has ids that are not used
+again (NS_GET_ID of ioctl_nsfs(2)), there are ``cgroupns-id=`` and so on, ``ns-id=``,
+``userns-id=`` and ``old-ns-id=``, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.audit.records import Record, Trail
 
@@ -30,14 +32,23 @@ class Life:
 
     kind: str
     inode: str
+    ns_id: str = ""
     born: Record | None = None
     ended: Record | None = None
 
 
 def places(record: Record) -> Places:
-    """The namespaces in an NS_INFO record: an inode number for each kind, and ``dev``."""
+    """The namespaces in an NS_INFO record: an inode number for each kind, and ``dev``.
+
+    With ids, each of these has its own key, ``KIND-id``.
+    """
     fields = {kind: record.fields.get(f"{kind}ns", "") for kind in KINDS}
-    return {"dev": record.fields.get("dev", ""), **fields}
+    ids = {f"{kind}-id": record.fields.get(f"{kind}ns-id", "") for kind in KINDS}
+    return {
+        "dev": record.fields.get("dev", ""),
+        **fields,
+        **{key: one for key, one in ids.items() if one},
+    }
 
 
 def infos_of(trail: Trail, record: Record) -> tuple[Record, ...]:
@@ -50,7 +61,8 @@ def lives(trail: Trail) -> tuple[Life, ...]:
     """Every namespace that the trail knows, by its birth or else its end, in that order.
 
     An end belongs to the latest birth of that kind and inode. Two births without an end
-    between them, or an end without a birth, give lives that lack the other half.
+    between them, or an end without a birth, give lives that lack the other half; and so does
+    an end with another id.
     """
     found: list[Life] = []
     alive: dict[tuple[str, str], int] = {}
@@ -58,13 +70,16 @@ def lives(trail: Trail) -> tuple[Life, ...]:
         if record.type not in (NS_INIT, NS_DEL):
             continue
         kind, inode = record.fields["ns"], record.fields["inode"]
+        ns_id = record.fields.get("ns-id", "")
         if record.type == NS_INIT:
             alive[kind, inode] = len(found)
-            found.append(Life(kind=kind, inode=inode, born=record))
-        elif (at := alive.pop((kind, inode), None)) is not None:
-            found[at] = Life(kind=kind, inode=inode, born=found[at].born, ended=record)
+            found.append(Life(kind=kind, inode=inode, ns_id=ns_id, born=record))
+            continue
+        at = alive.pop((kind, inode), None)
+        if at is not None and found[at].ns_id == ns_id:
+            found[at] = replace(found[at], ended=record)
         else:
-            found.append(Life(kind=kind, inode=inode, ended=record))
+            found.append(Life(kind=kind, inode=inode, ns_id=ns_id, ended=record))
     return tuple(found)
 
 

@@ -71,3 +71,17 @@ def test_places_are_those_of_the_event() -> None:
         "dev": "00:04",
         **dict(zip(namespaces.KINDS, ("1", "2", "3", "4", "5", "?", "7", "8"), strict=True)),
     }
+
+
+def test_an_end_with_another_id_is_of_another_life() -> None:
+    born = birth(1, 50).replace("inode=50", "inode=50 ns-id=11")
+    gone = end(2, 50).replace("inode=50", "inode=50 ns-id=12")
+    assert halves(born + gone) == [("uts", "50", 1, 0), ("uts", "50", 0, 2)]
+    assert halves(born + gone.replace("ns-id=12", "ns-id=11")) == [("uts", "50", 1, 2)]
+
+
+def test_ids_are_places_where_there_are_any() -> None:
+    ids = " ".join(f"{kind}ns-id={100 + at}" for at, kind in enumerate(namespaces.KINDS))
+    (info,) = Trail.parse(line(1341, 7, f"{_PLACES} {ids}")).records
+    places = namespaces.places(info)
+    assert (places["cgroup"], places["cgroup-id"], places["uts-id"]) == ("1", "100", "107")

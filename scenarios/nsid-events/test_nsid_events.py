@@ -2,8 +2,9 @@
 
 Each event of a task in a foreign namespace carries one record NS_INFO, whatever the event is:
 a system call, a user message, a crash. Its numbers are those that the host sees in
-/proc/PID/ns. A task in initial namespaces adds nothing, and nobody can send such a record. A
-rule can ask for the tasks in one namespace.
+/proc/PID/ns, and its ids, where there are any, those that NS_GET_ID tells. A task in initial
+namespaces adds nothing, and nobody can send such a record. A rule can ask for the tasks in one
+namespace.
 """
 
 from __future__ import annotations
@@ -46,17 +47,18 @@ def test_nsid_events(
     auditd: Any,
     container: Callable[..., Container],
     send: Callable[..., Any],
+    ns_ids: Callable[..., Places],
 ) -> None:
     guest.run(["auditctl", *_RULE]).require()
     # Given a container that may speak to audit, and one in a user namespace, too,
     speaking, silent = container(*_SPEAKING), container(*KINDS)
-    inside = _places(guest, speaking.pid)
+    inside = {**_places(guest, speaking.pid), **ns_ids(speaking.pid)}
     judge.note(places=dict(inside))
 
     # when tasks in them, and one outside, do what is recorded,
     boxes: tuple[tuple[str, Run, Places], ...] = (
         ("a container", speaking.run, inside),
-        ("a user namespace", silent.run, _places(guest, silent.pid)),
+        ("a user namespace", silent.run, {**_places(guest, silent.pid), **ns_ids(silent.pid)}),
         ("the host", guest.run, {}),
     )
     for where, run, places in boxes:

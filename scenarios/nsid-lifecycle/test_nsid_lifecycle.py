@@ -38,7 +38,11 @@ _WHO = 'echo $$; exec unshare "$@" true'
 
 @pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "USER_NS", "TIME_NS", "CGROUPS"])
 def test_nsid_lifecycle(
-    guest: Guest, judge: Judge, auditd: Any, container: Callable[..., Container]
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    container: Callable[..., Container],
+    ns_ids: Callable[..., namespaces.Places],
 ) -> None:
     # Given a trail from the boot on, the initial namespaces are in it, once each.
     born = auditd.trail("records-boot.log").matching(type=NS_INIT, pid=0)
@@ -98,6 +102,11 @@ def test_nsid_lifecycle(
     # and no number has been given away before its end was recorded.
     shared = [f"{one.kind}, {two.kind}: {two.inode}" for one, two in namespaces.sharing(made)]
     judge.expect("namespaces with one number at a time", shared[:4], good=[])
+    # Nor has any id been given twice, on a kernel that has them.
+    if ns_ids():
+        ids = {one.ns_id for one in made} - {""}
+        good = len(made) if made else "some"
+        judge.expect("ids of all these", len(ids), good=good, broken=0)
 
 
 def _initial(guest: Guest) -> dict[str, str]:

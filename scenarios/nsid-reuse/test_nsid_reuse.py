@@ -1,12 +1,13 @@
 """Is it clear which namespace an event happened in when its number has been used again?
 
-Inode numbers of namespaces are given out again at once: on this kernel the number alone does
-not name a namespace. The records of births and ends do, because the end of one is recorded
-before its number can become another's.
+Inode numbers of namespaces are given out again at once: the number alone does not name a
+namespace. The records of births and ends do, because the end of one is recorded before its
+number can become another's. Where the kernel has ids, these do by themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +23,9 @@ _TRIES = 20
 
 
 @pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "AUDITSYSCALL", "UTS_NS"])
-def test_nsid_reuse(guest: Guest, judge: Judge, auditd: Any) -> None:
+def test_nsid_reuse(
+    guest: Guest, judge: Judge, auditd: Any, ns_ids: Callable[..., namespaces.Places]
+) -> None:
     guest.run(["auditctl", *_RULE]).require()
     # Given a namespace that is gone, and one that has its number now,
     numbers: list[str] = []
@@ -43,7 +46,7 @@ def test_nsid_reuse(guest: Guest, judge: Judge, auditd: Any) -> None:
     first, second = calls[numbers.index(reused)], calls[-1]
 
     # then the events give the same number,
-    found = [_number(trail, call.serial) for call in (first, second)]
+    found = [_number(trail, call.serial, "utsns") for call in (first, second)]
     judge.expect("the number in both events", found == [reused, reused], good=True, broken=False)
     known = namespaces.lives(trail)
     judge.expect(
@@ -64,7 +67,16 @@ def test_nsid_reuse(guest: Guest, judge: Judge, auditd: Any) -> None:
         broken="one",
     )
 
+    # Where the kernel has ids, each event has one, of its own.
+    if ns_ids():
+        ids = [_number(trail, call.serial, "utsns-id") for call in (first, second)]
+        judge.note(ids=ids)
+        said = "none" if not all(ids) else "one" if ids[0] == ids[1] else "two"
+        judge.expect("ids in both events", said, good="two", broken="none")
+        births = [one.ns_id for place in where for one in place]
+        judge.expect("the ids of those births", births == ids, good=True, broken=False)
 
-def _number(trail: Trail, serial: int) -> str:
+
+def _number(trail: Trail, serial: int, field: str) -> str:
     infos = [one for one in trail.matching(type=namespaces.NS_INFO) if one.serial == serial]
-    return infos[0].fields["utsns"] if infos else ""
+    return infos[0].fields.get(field, "") if infos else ""
