@@ -14,6 +14,9 @@ from pathlib import Path
 PROGRAM = "qemu-system-x86_64"
 MEMORY_MIB = 512
 VCPUS = 2
+# With -icount shift=0 every clock of the guest, its time-stamp counter too, goes on by a
+# nanosecond with each instruction.
+_ICOUNT_TSC_KHZ = 1_000_000
 # With emulation, the plainest model that Debian's programs run on boots quickest.
 CPU_MODELS: Mapping[str, str] = {"tcg": "qemu64", "kvm": "host"}
 # QEMU may open what it is told to, and start and become nothing else.
@@ -35,6 +38,9 @@ class Machine:
 
     ``tsc_khz`` is the host's rate, 0 where it is not known; ``arguments`` are words of the
     kernel's command line; ``forwards`` are TCP ports that the host reaches on 127.0.0.1.
+    With ``icount``, which emulation alone can do, there is one processor, and time is the
+    number of instructions that it ran, one a nanosecond; while it idles, time leaps to the
+    next timer.
     """
 
     accelerator: str
@@ -47,6 +53,7 @@ class Machine:
     arguments: tuple[str, ...] = ()
     forwards: tuple[int, ...] = (22,)
     memory_mib: int = MEMORY_MIB
+    icount: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +76,19 @@ def kernel_arguments(machine: Machine) -> tuple[str, ...]:
     (``-no-reboot``). Later words win over earlier ones.
     """
     words = ["console=ttyS0", "panic=-1", "oops=panic", "reboot=t", "mitigations=off"]
-    if machine.accelerator == "tcg" and machine.tsc_khz:
-        words.append(f"tsc_early_khz={machine.tsc_khz}")
+    tsc_khz = _ICOUNT_TSC_KHZ if machine.icount else machine.tsc_khz
+    if machine.accelerator == "tcg" and tsc_khz:
+        words.append(f"tsc_early_khz={tsc_khz}")
     return (*words, *machine.arguments)
 
 
 def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
     """The whole command line."""
-    threads = ",thread=multi" if machine.accelerator == "tcg" else ""
     words: list[str] = [
         *(PROGRAM, "-M", "microvm,pit=on,pic=on,rtc=on"),
-        *("-accel", machine.accelerator + threads),
+        *_processors(machine),
         *("-cpu", machine.cpu_model),
-        *("-smp", str(VCPUS), "-m", str(machine.memory_mib)),
+        *("-m", str(machine.memory_mib)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *CONFINED,
         *("-chardev", f"socket,id=console,{sockets.console}", "-serial", "chardev:console"),
@@ -89,6 +96,14 @@ def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
         *("-append", " ".join(kernel_arguments(machine))),
     ]
     return (*words, *devices(machine, sockets, Bus.MMIO))
+
+
+def _processors(machine: Machine) -> tuple[str, ...]:
+    if machine.icount:
+        # QEMU counts in a single thread only.
+        return ("-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off")
+    threads = ",thread=multi" if machine.accelerator == "tcg" else ""
+    return ("-accel", machine.accelerator + threads, "-smp", str(VCPUS))
 
 
 def devices(machine: Machine, sockets: Sockets, bus: Bus) -> tuple[str, ...]:

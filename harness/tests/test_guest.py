@@ -114,6 +114,15 @@ def test_emulation_is_told_the_rate_of_its_clock() -> None:
     assert {"panic=-1", "oops=panic"} <= set(qemu.kernel_arguments(machine()))
 
 
+def test_a_guest_that_counts_instructions_has_one_processor_and_their_clock() -> None:
+    words = qemu.command(machine(icount=True), SOCKETS)
+    assert words[words.index("-icount") + 1].startswith("shift=0,")
+    assert words[words.index("-smp") + 1] == "1"
+    assert words[words.index("-accel") + 1] == "tcg,thread=single"
+    assert "tsc_early_khz=1000000" in qemu.kernel_arguments(machine(icount=True))
+    assert "-icount" not in qemu.command(machine(), SOCKETS)
+
+
 def test_a_container_is_entered_by_its_own_namespaces_only() -> None:
     box = container.Container(guest=None, pid=42, kinds=("net", "user"))  # type: ignore[arg-type]
     assert box.enter(["id"]) == ["nsenter", "--target", "42", "--user", "--net", "--", "id"]

@@ -140,6 +140,11 @@ def test_the_host_s_own_root_is_never_shared() -> None:
         guest_words(root=None)
 
 
+def test_virtme_ng_has_no_machine_that_counts_instructions() -> None:
+    with pytest.raises(ValueError, match="their clock"):
+        guest_words(icount=True)
+
+
 # -- starting --------------------------------------------------------------------
 
 
