@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.bench import builds, guests, suites
+from harness.bench import builds, cost, guests, suites
 from harness.bench.figure import Figure, Machine, describe_machine
 from harness.bench.plan import Plan
 from harness.errors import UsageError
@@ -22,9 +22,11 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "boots": guests.boots,
     "memory": guests.memory,
     "units": suites.units,
+    "cost": cost.cost,
 }
-# A first build takes long, and one of virtme-ng's default configuration much longer.
-DEFAULT = tuple(name for name in FIGURES if name != "build")
+# A first build takes long, and one of virtme-ng's default configuration much longer; cost is
+# about series, not about the harness.
+DEFAULT = tuple(name for name in FIGURES if name not in ("build", "cost"))
 
 
 def require_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -21,8 +21,13 @@ from harness.report.screen import Screen
 
 def add_words(parser: argparse.ArgumentParser) -> None:
     """What is measured, on which base, and how often."""
-    parser.add_argument("figure", nargs="*", help=f"one of {', '.join(FIGURES)} (all but build)")
+    parser.add_argument(
+        "figure", nargs="*", help=f"one of {', '.join(FIGURES)} (all but build, cost)"
+    )
     parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
+    parser.add_argument(
+        "--stack", action="append", default=[], help="cost: compare this one with its base (ids)"
+    )
     parser.add_argument(
         "-n", "--times", type=int, default=0, help="repeat each measurement N times", metavar="N"
     )
@@ -40,7 +45,16 @@ def act(lab: Lab, screen: Screen, names: Sequence[str], options: argparse.Namesp
     """Measures and prints; 1 if a bar was missed."""
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lab.catalogue.require_base(options.base)
-    plan = Plan(lab=lab, base=options.base, times=options.times, on_step=screen.step)
+    for name in options.stack:
+        if lab.catalogue.require_stack(name).base.name != options.base:
+            raise UsageError(f"{name} is not on base {options.base}", hint="name its --base too")
+    plan = Plan(
+        lab=lab,
+        base=options.base,
+        times=options.times,
+        on_step=screen.step,
+        stacks=tuple(options.stack),
+    )
     machine, figures = measure(plan, names)
     console = Console(stderr=options.json == Path("-"))
     terminal.print_table(machine.describe(), figure.COLUMNS, figure.rows(figures), console)

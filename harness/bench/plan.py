@@ -10,9 +10,13 @@ from harness.jobs import Lab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``times`` is how often a figure repeats what it measures, 0 for its own choice."""
+    """``times`` is how often a figure repeats what it measures, 0 for its own choice.
+
+    ``stacks`` are compared with their base, where a figure does that; none for its own choice.
+    """
 
     lab: Lab
     base: str
     times: int
     on_step: Callable[[str], None]
+    stacks: tuple[str, ...] = ()

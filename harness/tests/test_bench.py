@@ -99,8 +99,8 @@ def test_the_processor_is_named() -> None:
     assert figure.find_processor("processor\t: 0\n") == "unknown"
 
 
-def test_a_first_build_must_be_asked_for() -> None:
-    assert "build" not in bench.require_names([])
+def test_some_figures_must_be_asked_for() -> None:
+    assert not {"build", "cost"} & set(bench.require_names([]))
     assert bench.require_names(["build", "boot"]) == ("build", "boot")
     with pytest.raises(UsageError, match="no figure 'boat'") as raised:
         bench.require_names(["boat"])
@@ -113,6 +113,8 @@ def test_a_first_build_must_be_asked_for() -> None:
         (["bench", "boat"], "no figure 'boat'"),
         (["bench", "--base", "9.9"], "no base '9.9'"),
         (["bench", "-n", "-1"], "nothing can be measured -1 times"),
+        (["bench", "cost", "--stack", "idz"], "no stack 'idz'"),
+        (["bench", "cost", "--stack", "contid-7.3"], "contid-7.3 is not on base 6.12"),
     ],
 )
 def test_bad_words_are_refused_before_anything_is_measured(

@@ -1,0 +1,233 @@
+"""Figures of series: what audit costs a guest, in its own instructions, beside the base.
+
+Under ``-icount`` a guest's time-stamp counter counts instructions, so that what is measured
+does not depend on the host, and hardly on chance. Each thing is done in three states of
+audit: never switched on, on without a rule, on with a rule that matches it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.bench.figure import Figure
+from harness.bench.plan import Plan
+from harness.errors import HarnessError
+from harness.guest import accelerator, qemu
+from harness.guest.machine import Guest, start_guest
+from harness.model import Kernel
+from harness.workspace import PROJECT
+
+_PAYLOADS = tuple(PROJECT / "harness/audit/payload" / name for name in ("cost.c", "named.c"))
+_ROUNDS = 51
+_BOOTS = 3
+_LIMIT_S = 120.0
+# "At most 1 % more than the base", and a pointer in struct task_struct.
+_MOST_MORE = 1.01
+_MOST_BYTES = 8
+# What the payload's "loop" is long, and by how much reading the counter may be off.
+_LOOP = 20_000
+_SLACK = 10
+
+THINGS: Mapping[str, str] = {
+    "getppid": "getppid",
+    "open": "openat and close",
+    "fork": "fork, exit and wait",
+    "clone": "clone into five new namespaces, exit and wait",
+}
+_CALLS = ("getppid", "openat", "clone")
+# In the order in which a guest goes through them.
+STATES: Mapping[str, tuple[str, ...]] = {
+    "off": (),
+    "on": ("auditctl", "-e", "1"),
+    "rule": (
+        *("auditctl", "-a", "always,exit", "-F", "arch=b64"),
+        *(word for call in _CALLS for word in ("-S", call)),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A task of which a series tells more: how it is made, and by which record it is told."""
+
+    series: str
+    what: str
+    wrap: tuple[str, ...]
+    record: int
+    title: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "contained": Kind(
+        series="contid",
+        what="in a container",
+        wrap=("named", "4711"),
+        record=1340,
+        title="CONTAINER_ID",
+    ),
+    "foreign": Kind(
+        series="nsid",
+        what="in a foreign UTS namespace",
+        wrap=("unshare", "--uts"),
+        record=1341,
+        title="NS_INFO",
+    ),
+}
+_PLAIN = "plain"
+
+# Of one guest: instructions by (kind, state, thing); bytes by (kind, thing, record type).
+Times = Mapping[tuple[str, str, str], float]
+Records = Mapping[tuple[str, str, int], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one guest said; ``task_bytes`` is the size of its struct task_struct."""
+
+    times: Times
+    records: Records
+    task_bytes: int
+
+
+def cost(plan: Plan) -> Iterator[Figure]:
+    """Instructions of each thing on the base and on each stack, guests taking turns."""
+    base = f"vanilla-{plan.base}"
+    stacks = (base, *(plan.stacks or (f"ids-{plan.base}",)))
+    kernels = {name: plan.lab.kernel(name) for name in stacks}
+    seen: dict[str, list[Seen]] = defaultdict(list)
+    boots = plan.times or _BOOTS
+    for number in range(1, boots + 1):
+        for name in stacks:
+            plan.on_step(f"counting instructions, guest {number} of {boots} on {name}")
+            seen[name].append(_observe(plan, kernels[name]))
+    yield from compare(base, seen)
+
+
+def _observe(plan: Plan, kernel: Kernel) -> Seen:
+    machine = dataclasses.replace(
+        plan.lab.machine(kernel, payloads=_PAYLOADS),
+        accelerator="tcg",
+        cpu_model=qemu.CPU_MODELS["tcg"],
+        # Not audit=1: off means that it never was on.
+        arguments=("audit_backlog_limit=8192", "norandmaps"),
+        icount=True,
+    )
+    scale = accelerator.scale_of(plan.lab.host_for(kernel))
+    with (
+        plan.lab.workspace.scratch() as folder,
+        start_guest(machine, folder, scale=scale) as guest,
+    ):
+        seen = _ask(guest, kernel.series)
+        guest.end()
+    return seen
+
+
+def _ask(guest: Guest, series: Sequence[str]) -> Seen:
+    wraps: dict[str, tuple[str, ...]] = {_PLAIN: ()}
+    wraps |= {name: kind.wrap for name, kind in KINDS.items() if kind.series in series}
+    times: dict[tuple[str, str, str], float] = {}
+    records: dict[tuple[str, str, int], int] = {}
+    for state, command in STATES.items():
+        if command:
+            guest.run(command).require()
+        for kind, wrap in wraps.items():
+            if kind != _PLAIN and state != "rule":
+                continue
+            said = guest.run([*wrap, "cost", "time", str(_ROUNDS)], deadline_s=_LIMIT_S).require()
+            for thing, number in parse_times(said.stdout).items():
+                times[kind, state, thing] = number
+    for kind, wrap in wraps.items():
+        said = guest.run([*wrap, "cost", "records"]).require()
+        for (thing, record), length in parse_records(said.stdout).items():
+            records[kind, thing, record] = length
+    size = int(guest.get("/sys/kernel/slab/task_struct/object_size"))
+    return Seen(times=times, records=records, task_bytes=size)
+
+
+def parse_times(text: str) -> Mapping[str, float]:
+    """Instructions by thing: the median of its rounds, less what measuring costs.
+
+    Raises HarnessError when the counter did not count instructions.
+    """
+    lines = [line.split() for line in text.splitlines()]
+    medians = {name: statistics.median(map(int, rounds)) for name, *rounds in lines}
+    empty = medians.pop("empty")
+    loop = medians.pop("loop") - empty
+    if abs(loop - _LOOP) > _SLACK:
+        raise HarnessError(
+            f"the guest counts {loop:.0f} instructions where there are {_LOOP}",
+            hint="QEMU must count instructions: its command line needs -icount shift=0",
+        )
+    return {name: median - empty for name, median in medians.items()}
+
+
+def parse_records(text: str) -> Mapping[tuple[str, int], int]:
+    """Bytes by thing and record type, of all records of that type together."""
+    found: dict[tuple[str, int], int] = defaultdict(int)
+    for line in text.splitlines():
+        thing, record, length = line.split()
+        found[thing, int(record)] += int(length)
+    return found
+
+
+# -- figures ------------------------------------------------------------------------
+
+
+def compare(base: str, seen: Mapping[str, Sequence[Seen]]) -> Iterator[Figure]:
+    """Stacks beside their base, and then what their records cost the tasks that have them."""
+    stacks = [name for name in seen if name != base]
+    for thing, what in THINGS.items():
+        for state in STATES:
+            name = f"{thing}-{state}"
+            before = _times(f"{name} {base}", what, state, seen[base], _PLAIN, thing)
+            yield before
+            for stack in stacks:
+                now = _times(f"{name} {stack}", what, state, seen[stack], _PLAIN, thing)
+                more = f"{now.what}: {_percent(now.value, before.value)}"
+                yield dataclasses.replace(now, what=more, bar=before.value * _MOST_MORE)
+    for name in KINDS:
+        for thing in THINGS:
+            for stack in stacks:
+                if (name, "rule", thing) in seen[stack][0].times:
+                    yield from _tell_kind(stack, name, thing, seen[stack])
+    before = _sizes(base, seen[base])
+    yield before
+    for stack in stacks:
+        yield dataclasses.replace(_sizes(stack, seen[stack]), bar=before.value + _MOST_BYTES)
+
+
+def _tell_kind(stack: str, name: str, thing: str, ours: Sequence[Seen]) -> Iterator[Figure]:
+    kind, what = KINDS[name], THINGS[thing]
+    plain = _times("", what, "rule", ours, _PLAIN, thing)
+    one = _times(f"{thing}-{name} {stack}", what, "rule", ours, name, thing)
+    more = f"{kind.what}: {one.value - plain.value:+.0f}"
+    yield dataclasses.replace(one, what=f"{one.what}, {more}")
+    yield Figure(
+        name=f"{thing}-{name}-bytes {stack}",
+        what=f"{kind.title} records of it",
+        samples=tuple(float(s.records.get((name, thing, kind.record), 0)) for s in ours),
+        unit="B",
+    )
+
+
+def _times(name: str, what: str, state: str, seen: Sequence[Seen], kind: str, thing: str) -> Figure:
+    states = {"off": "audit off", "on": "no rule", "rule": "a rule"}
+    samples = tuple(float(one.times[kind, state, thing]) for one in seen)
+    return Figure(name=name, what=f"{what}, {states[state]}", samples=samples)
+
+
+def _percent(value: float, of: float) -> str:
+    return f"{100 * (value / of - 1):+.2f} %"
+
+
+def _sizes(stack: str, seen: Sequence[Seen]) -> Figure:
+    return Figure(
+        name=f"task {stack}",
+        what="struct task_struct, as its slab has it",
+        samples=tuple(float(one.task_bytes) for one in seen),
+        unit="B",
+    )

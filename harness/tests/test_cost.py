@@ -1,0 +1,76 @@
+"""The pure part of the benchmark of series: what guests say, compared. Nothing is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.bench import cost
+from harness.bench.cost import KINDS, STATES, THINGS, Seen
+from harness.bench.figure import Figure
+from harness.errors import HarnessError
+
+
+def said(loop: int = 20_007) -> str:
+    return f"empty 7 7 7\nloop {loop} {loop} {loop}\ngetppid 209 209 999\nopen 5659 5659 5007\n"
+
+
+def test_times_are_medians_without_what_measuring_costs() -> None:
+    assert cost.parse_times(said()) == {"getppid": 202, "open": 5652}
+
+
+@pytest.mark.parametrize("loop", [19_000, 21_007, 13_000])
+def test_a_counter_that_counts_something_else_is_an_error(loop: int) -> None:
+    with pytest.raises(HarnessError, match="where there are 20000") as raised:
+        cost.parse_times(said(loop))
+    assert "-icount" in raised.value.hint
+
+
+def test_records_of_one_type_are_added_up() -> None:
+    text = "open 1340 45\nopen 1300 282\nclone 1340 45\nclone 1340 46\n"
+    assert cost.parse_records(text) == {
+        ("open", 1340): 45,
+        ("open", 1300): 282,
+        ("clone", 1340): 91,
+    }
+
+
+def seen(instructions: float, *, kind: str = "", more: float = 0.0, task_bytes: int = 3072) -> Seen:
+    times = {("plain", state, thing): instructions for state in STATES for thing in THINGS}
+    records = {}
+    if kind:
+        times |= {(kind, "rule", thing): instructions + more for thing in THINGS}
+        records = {(kind, thing, KINDS[kind].record): 45 for thing in THINGS}
+    return Seen(times=times, records=records, task_bytes=task_bytes)
+
+
+def compare(theirs: list[Seen], ours: list[Seen]) -> list[Figure]:
+    return list(cost.compare("base", {"base": theirs, "mine": ours}))
+
+
+def test_a_stack_may_cost_one_percent_more_than_its_base() -> None:
+    figures = {one.name: one for one in compare([seen(1000.0)] * 2, [seen(1010.0), seen(1008.0)])}
+    assert len(figures) == 2 * len(THINGS) * len(STATES) + 2
+    one = figures["fork-rule mine"]
+    assert (one.value, one.bar, one.holds) == (1009.0, 1010.0, True)
+    assert one.what.endswith("a rule: +0.90 %")
+    assert figures["fork-rule base"].bar is None
+
+    dearer = {one.name: one for one in compare([seen(1e3)], [seen(1011.0)])}
+    assert not dearer["open-off mine"].holds
+
+
+@pytest.mark.parametrize(("grown", "holds"), [(0, True), (8, True), (64, False)])
+def test_a_task_may_grow_by_a_pointer(grown: int, holds: bool) -> None:
+    ours = [seen(1.0, task_bytes=3072 + grown)]
+    last = compare([seen(1.0)], ours)[-1]
+    assert (last.name, last.bar, last.holds) == ("task mine", 3080, holds)
+
+
+def test_what_a_series_tells_is_shown_for_the_stacks_that_have_it() -> None:
+    ours = [seen(1000.0, kind="contained", more=250.0)]
+    figures = {one.name: one for one in compare([seen(1000.0)], ours)}
+    assert figures["open-contained mine"].value == 1250
+    assert figures["open-contained mine"].what.endswith("in a container: +250")
+    size = figures["open-contained-bytes mine"]
+    assert (size.value, size.unit, size.bar) == (45, "B", None)
+    assert not any("foreign" in name for name in figures)
