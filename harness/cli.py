@@ -86,11 +86,13 @@ def _run(options: argparse.Namespace) -> int:
         words += [word for stack in stacks for word in ("--stack", stack)]
         lab.save(folder)
         names = _names(lab, options, stacks)
+        elsewhere = questions.elsewhere(names, options.config)
         arms = plugin.collect(names, ["--run-folder", str(folder), *words])
         if not arms:
             raise UsageError(
                 "no scenario has anything to ask of these stacks",
-                hint="a base needs the broken families of a scenario: nsaudit stacks",
+                hint="; ".join(elsewhere)
+                or "a base needs the broken families of a scenario: nsaudit stacks",
             )
         scenario.plan_run(folder, arms)
         for stack in dict.fromkeys(arm.stack for arm in arms):
@@ -125,6 +127,7 @@ def _run(options: argparse.Namespace) -> int:
         )
         lab.workspace.prune_runs(_KEPT_RUNS)
     _write_reports(result, options)
+    sys.stderr.writelines(f"{line}\n" for line in elsewhere)
     return 0 if result.as_expected else 1
 
 

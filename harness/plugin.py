@@ -35,7 +35,7 @@ from harness.workspace import Workspace
 
 # On a host that boots in no remarkable time; where it is slower an arm has longer.
 ARM_LIMIT_S = 120.0
-_MARKER_KEYS = frozenset({"broken", "good", "feature", "config", "layers"})
+_MARKER_KEYS = frozenset({"broken", "good", "feature", "config", "layers", "under"})
 
 _lab_key = pytest.StashKey[Lab]()
 _run_key = pytest.StashKey[Path]()
@@ -61,8 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers, and the folder that all processes of a run share."""
     config.addinivalue_line(
         "markers",
-        "scenario(broken, good, feature, config, layers): one question, asked of the stacks of"
-        " these families; broken ones, or those without the feature, must show the symptom",
+        "scenario(broken, good, feature, config, layers, under): one question, asked of the"
+        " stacks of these families; broken ones, or those without the feature, must show the"
+        " symptom",
     )
     worker = getattr(config, "workerinput", None)
     if worker is not None:
@@ -134,7 +135,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm, ...]:
-    """The arms that the command line asks for. Raises UsageError for unknown names."""
+    """The arms that the command line asks for. Raises UsageError for unknown names.
+
+    There are none under a configuration that is not one of the question's.
+    """
+    for name in question.under:
+        lab.builder.require_config(name)
+    if question.under and config.getoption("--kernel-config") not in question.under:
+        return ()
     stacks = dict(lab.catalogue.stacks)
     for kernel in lab.kernels:
         # A developer's tree or a ready kernel: a stack without patches of ours.

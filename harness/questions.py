@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
 from harness.jobs import SCENARIOS
 
@@ -15,6 +16,8 @@ def describe() -> list[tuple[str, str, str]]:
         broken = " ".join(_marked(tree, "broken"))
         if feature := _marked(tree, "feature"):
             broken = f"without {' or '.join(feature)}"
+        if under := _marked(tree, "under"):
+            broken += f", with --config {' or '.join(under)}"
         question = (ast.get_docstring(tree) or "").partition("\n")[0]
         rows.append((path.parent.name, broken, question))
     return rows
@@ -24,6 +27,16 @@ def regressions() -> list[str]:
     """The scenarios that ask for no series of ours, which every base can be asked."""
     trees = {p.parent.name: ast.parse(p.read_text()) for p in SCENARIOS.glob("*/test_*.py")}
     return sorted(name for name, tree in trees.items() if not _marked(tree, "feature"))
+
+
+def elsewhere(names: Sequence[str], config: str) -> list[str]:
+    """What to say of the named scenarios, or of all, that are not asked under ``config``."""
+    found = []
+    for path in sorted(SCENARIOS.glob("*/test_*.py")):
+        under = _marked(ast.parse(path.read_text()), "under")
+        if under and config not in under and (not names or path.parent.name in names):
+            found.append(f"{path.parent.name} is only asked with --config {' or '.join(under)}")
+    return found
 
 
 def _marked(tree: ast.Module, key: str) -> list[str]:

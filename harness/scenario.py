@@ -37,7 +37,8 @@ class Question:
     ``broken`` and ``good`` name stack families (``vanilla``, or a table of stacks.toml), or
     ``feature`` names the series without which it must fail: it is asked then of the unpatched
     kernel and of stacks that have these series. ``config`` kernel options without their
-    prefix, and ``layers`` of the image, are what it cannot do without.
+    prefix, and ``layers`` of the image, are what it cannot do without. ``under`` names the
+    configurations under which alone it is asked; none for any.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Question:
     feature: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
 
 
 def plan_arms(

@@ -161,6 +161,10 @@ class Builder:
         """What the configuration asks of a kernel of this base."""
         return kconfig.load(self.kconfigs, self.config, base.name, self.values)
 
+    def require_config(self, name: str) -> None:
+        """Raises UsageError for a configuration that does not exist."""
+        kconfig.require_name(self.kconfigs, name)
+
     def objects(self, name: str, wanted: Kconfig) -> Path:
         """The object folder of that name, one for each configuration and compiler."""
         return self.workspace.work("objects", f"{name}-{digest(wanted.digest, compiler())[:12]}")

@@ -97,17 +97,22 @@ def unpack_ikconfig(raw: bytes, origin: str) -> Kconfig:
         raise ConfigError(f"{origin}: /proc/config.gz cannot be read: {error}") from error
 
 
-def load(folder: Path, name: str, base: str, values: Mapping[str, object]) -> Kconfig:
-    """The named configuration for a base, templates rendered with ``values``."""
-    table = read_toml(folder / "configs.toml")
-    configs = table.get("configs", {})
+def require_name(folder: Path, name: str) -> None:
+    """Raises UsageError unless ``configs.toml`` has a configuration of that name."""
+    configs = read_toml(folder / "configs.toml").get("configs", {})
     if name not in configs:
         raise UsageError(
             f"there is no configuration {name!r}", hint=f"known: {', '.join(sorted(configs))}"
         )
+
+
+def load(folder: Path, name: str, base: str, values: Mapping[str, object]) -> Kconfig:
+    """The named configuration for a base, templates rendered with ``values``."""
+    require_name(folder, name)
+    table = read_toml(folder / "configs.toml")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     total = Kconfig({}, {})
-    for fragment in configs[name]:
+    for fragment in table["configs"][name]:
         path = _find_fragment(folder, fragment)
         try:
             text = path.read_text()

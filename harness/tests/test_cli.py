@@ -65,6 +65,8 @@ def test_tables_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = [row for row in rows if row["scenario"] == "vsftpd-pidns"]
     assert row["broken"] == "pidns-user"
     assert row["question"].endswith("?")
+    (row,) = [row for row in rows if row["scenario"] == "contid-fault"]
+    assert row["broken"] == "without contid, with --config fault"
 
 
 def test_a_state_folder_that_cannot_be_made(
