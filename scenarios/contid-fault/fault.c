@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Does each thing that concerns a container again and again: its first
+ * allocation in the kernel fails, then its second, and so on until nothing
+ * fails any more (/proc/self/fail-nth, lib/fault-inject.c). Prints a line for
+ * each time,
+ *
+ *	STEP N ERRNO STATE LOST
+ *
+ * N is the allocation that failed, or "end" for the time when none did; ERRNO
+ * a name, 0 for none; STATE what was found afterwards, when nothing fails;
+ * LOST how many records the kernel lost meanwhile. An id that was refused is
+ * written once more before the line is printed.
+ *
+ * The one argument is the first of the ids that it uses, one for each step.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "netlink.h"
+
+#define FAILED		2
+#define NTH_MAX		2000
+#define NEVER		1000000	/* more than anything allocates */
+#define TAIL		40	/* of what makes a network namespace */
+#define EXITS		20
+#define CONTID		27	/* AUDIT_CONTID: a u64 in the buffer */
+
+static const char contid[] = "audit_containerid";
+static const char capcontid[] = "audit_capcontainerid";
+static int nth_file = -1;
+
+static _Noreturn void stop(const char *what)
+{
+	perror(what);
+	exit(FAILED);
+}
+
+/* -- allocations that fail --------------------------------------------- */
+
+/* From now on: each task has a file of its own. */
+static void own_faults(void)
+{
+	nth_file = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (nth_file < 0)
+		stop("/proc/self/fail-nth");
+}
+
+static void arm(unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	if (write(nth_file, text, len) != len)
+		stop("arming");
+}
+
+/* How many allocations later it would have failed; 0 when one did. */
+static unsigned int disarm(void)
+{
+	char text[16] = "";
+
+	if (pread(nth_file, text, sizeof(text) - 1, 0) <= 0)
+		stop("disarming");
+	arm(0);
+	return strtoul(text, NULL, 10);
+}
+
+/* -- what is looked at --------------------------------------------------- */
+
+/* The reply comes from a thread of the kernel's. */
+static unsigned int lost(void)
+{
+	struct {
+		struct nlmsghdr head;
+		struct audit_status status;
+		char more[256];
+	} got = {
+		.head.nlmsg_len = NLMSG_LENGTH(0),
+		.head.nlmsg_type = AUDIT_GET,
+		.head.nlmsg_flags = NLM_F_REQUEST,
+	};
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	int fd = audit_socket();
+
+	if (fd < 0 || sendto(fd, &got, got.head.nlmsg_len, 0,
+			     (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+		stop("AUDIT_GET");
+	do {
+		if (recv(fd, &got, sizeof(got), 0) < 0)
+			stop("AUDIT_GET's reply");
+	} while (got.head.nlmsg_type != AUDIT_GET);
+	close(fd);
+	return got.status.lost;
+}
+
+static int open_file(pid_t pid, const char *name, int flags)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		stop(path);
+	return fd;
+}
+
+static const char *look(pid_t pid, const char *name)
+{
+	static char text[32];
+	int fd = open_file(pid, name, O_RDONLY);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	if (n < 0)
+		stop(name);
+	text[n] = '\0';
+	close(fd);
+	return strcmp(text, "18446744073709551615") ? text : "unset";
+}
+
+static int put(int fd, const char *text)
+{
+	return pwrite(fd, text, strlen(text), 0) < 0 ? errno : 0;
+}
+
+static const char *decimal(uint64_t value)
+{
+	static char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	return text;
+}
+
+static void say(const char *step, unsigned int nth, bool failed, int err,
+		const char *state, unsigned int before)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", nth);
+	printf("%s %s %s %s %u\n", step, failed ? number : "end",
+	       audit_errno_name(err), state, lost() - before);
+	fflush(stdout);
+}
+
+/* -- tasks --------------------------------------------------------------- */
+
+static pid_t child(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		stop("fork");
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	if (waitpid(pid, NULL, 0) != pid)
+		stop("waitpid");
+}
+
+/* Runs it in a task of its own; what it returns, which is below 126. */
+static int apart(int (*body)(uint64_t, unsigned int), uint64_t id,
+		 unsigned int nth)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		stop("fork");
+	if (!pid) {
+		own_faults();
+		exit(body(id, nth));
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
+	    WEXITSTATUS(status) == FAILED) {
+		fprintf(stderr, "a task ended with status %x\n", status);
+		exit(FAILED);
+	}
+	return WEXITSTATUS(status);
+}
+
+/* The same in a container. */
+static void contained(int (*body)(uint64_t, unsigned int), uint64_t id,
+		      unsigned int nth)
+{
+	int gate[2], status, fd;
+	pid_t pid;
+	char go;
+
+	if (pipe2(gate, O_CLOEXEC))
+		stop("pipe2");
+	pid = fork();
+	if (pid < 0)
+		stop("fork");
+	if (!pid) {
+		if (read(gate[0], &go, 1) != 1)
+			stop("the gate");
+		own_faults();
+		exit(body(id, nth));
+	}
+	fd = open_file(pid, contid, O_WRONLY);
+	errno = put(fd, decimal(id));
+	if (errno)
+		stop("naming a task");
+	close(fd);
+	if (write(gate[1], "", 1) != 1)
+		stop("the gate");
+	close(gate[0]);
+	close(gate[1]);
+	if (waitpid(pid, &status, 0) != pid || status) {
+		fprintf(stderr, "a task in a container ended with status %x\n",
+			status);
+		exit(FAILED);
+	}
+}
+
+/* -- steps --------------------------------------------------------------- */
+
+#define AGAIN	1	/* an allocation failed, so there may be one more */
+
+/* An orchestrator of its own writes to a file of a child. */
+static int write_file(const char *step, const char *name, const char *text,
+		      const char *none, unsigned int nth)
+{
+	unsigned int before = lost();
+	pid_t target = child();
+	int fd = open_file(target, name, O_WRONLY), err;
+	char state[80];
+	bool failed;
+
+	arm(nth);
+	err = put(fd, text);
+	failed = !disarm();
+	snprintf(state, sizeof(state), "%s", look(target, name));
+	if (!strcmp(state, none)) {
+		int again = put(fd, text);
+
+		snprintf(state, sizeof(state), "%s,%s,%s", none,
+			 audit_errno_name(again), look(target, name));
+	}
+	close(fd);
+	end(target);
+	say(step, nth, failed, err, state, before);
+	return failed ? AGAIN : 0;
+}
+
+static int set(uint64_t id, unsigned int nth)
+{
+	return write_file("set", contid, decimal(id), "unset", nth);
+}
+
+static int delegate(uint64_t id, unsigned int nth)
+{
+	(void)id;
+	return write_file("delegate", capcontid, "1", "0", nth);
+}
+
+static unsigned int have_child(const char *step, unsigned long flags,
+			       unsigned int nth)
+{
+	unsigned int before = lost(), left;
+	const char *state = "none";
+	int err = 0;
+	long pid;
+
+	arm(nth);
+	pid = syscall(SYS_clone, SIGCHLD | flags, NULL, NULL, NULL, NULL);
+	if (!pid) {
+		for (;;)
+			pause();
+	}
+	if (pid < 0)
+		err = errno;
+	left = disarm();
+	if (pid > 0) {
+		state = look(pid, contid);
+		end(pid);
+	}
+	if (nth != NEVER)
+		say(step, nth, !left, err, state, before);
+	return left;
+}
+
+static int forks(uint64_t id, unsigned int nth)
+{
+	(void)id;
+	while (!have_child("fork", 0, nth))
+		nth++;
+	return 0;
+}
+
+/* Most of what fails here is not ours: what comes last is. */
+static int clones(uint64_t id, unsigned int nth)
+{
+	unsigned int all = NEVER - have_child("clone", CLONE_NEWNET, NEVER);
+
+	(void)id;
+	nth = all > TAIL ? all - TAIL : 1;
+	while (!have_child("clone", CLONE_NEWNET, nth))
+		nth++;
+	return 0;
+}
+
+static int moves(uint64_t id, unsigned int nth)
+{
+	int home = open_file(getpid(), "ns/net", O_RDONLY), away, err;
+	struct stat there, here;
+	unsigned int left;
+	char state[64];
+
+	(void)id;
+	if (unshare(CLONE_NEWNET))
+		stop("unshare");
+	away = open_file(getpid(), "ns/net", O_RDONLY);
+	do {
+		unsigned int before = lost();
+
+		if (setns(home, CLONE_NEWNET))
+			stop("setns");
+		arm(nth);
+		err = setns(away, CLONE_NEWNET) ? errno : 0;
+		left = disarm();
+		if (fstat(away, &there) || stat("/proc/self/ns/net", &here))
+			stop("stat");
+		snprintf(state, sizeof(state), "%s,%s",
+			 here.st_ino == there.st_ino ? "away" : "home",
+			 look(getpid(), contid));
+		say("setns", nth, !left, err, state, before);
+		nth++;
+	} while (!left);
+	return 0;
+}
+
+/*
+ * ENOBUFS stands for no answer: the kernel could not make it, or could not
+ * remember its sender's address for an audited recvfrom(2), which is ENOMEM.
+ */
+static int ask(int fd, int type, const void *data, size_t len)
+{
+	struct audit_answer answer;
+
+	if (audit_ask_data(fd, type, data, len, &answer))
+		return ENOBUFS;
+	return answer.err;
+}
+
+static int rules(uint64_t id, unsigned int nth)
+{
+	static union {
+		struct audit_rule_data rule;
+		char room[sizeof(struct audit_rule_data) + sizeof(uint64_t)];
+	} made;
+	struct audit_rule_data *rule = &made.rule;
+	int fd, err, first, second;
+	unsigned int left;
+
+	rule->flags = AUDIT_FILTER_EXIT;
+	rule->action = AUDIT_NEVER;
+	rule->field_count = 1;
+	rule->fields[0] = CONTID;
+	rule->fieldflags[0] = AUDIT_EQUAL;
+	rule->values[0] = rule->buflen = sizeof(id);
+	memcpy(rule->buf, &id, sizeof(id));
+	rule->mask[AUDIT_WORD(SYS_getpid)] = AUDIT_BIT(SYS_getpid);
+
+	do {
+		unsigned int before = lost();
+
+		fd = audit_socket();
+		if (fd < 0)
+			stop("socket");
+		arm(nth);
+		err = ask(fd, AUDIT_ADD_RULE, rule, sizeof(made));
+		left = disarm();
+		close(fd);
+		/* An answer that could not be sent is no answer to these. */
+		fd = audit_socket();
+		if (fd < 0)
+			stop("socket");
+		first = ask(fd, AUDIT_DEL_RULE, rule, sizeof(made));
+		second = ask(fd, AUDIT_DEL_RULE, rule, sizeof(made));
+		close(fd);
+		say("rule", nth, !left, err,
+		    second != ENOENT ? "twice" :
+		    !first ? "there" : first == ENOENT ? "absent" :
+		    audit_errno_name(first), before);
+		nth++;
+	} while (!left);
+	return 0;
+}
+
+static int messages(uint64_t id, unsigned int nth)
+{
+	unsigned int left;
+	char text[64];
+	int fd, err;
+
+	(void)id;
+	do {
+		unsigned int before = lost();
+
+		fd = audit_socket();
+		if (fd < 0)
+			stop("socket");
+		snprintf(text, sizeof(text), "nsaudit-fault-%u-", nth);
+		arm(nth);
+		err = ask(fd, AUDIT_USER_LOGIN, text, strlen(text) + 1);
+		left = disarm();
+		close(fd);
+		say("message", nth, !left, err, "-", before);
+		nth++;
+	} while (!left);
+	return 0;
+}
+
+/* The third argument is nothing to the kernel, but it is in the record. */
+static int calls(uint64_t id, unsigned int nth)
+{
+	unsigned int left;
+	int err;
+
+	(void)id;
+	do {
+		unsigned int before = lost();
+
+		arm(nth);
+		err = syscall(SYS_getpriority, 0, 0, nth) < 0 ? errno : 0;
+		left = disarm();
+		say("call", nth, !left, err, "-", before);
+		nth++;
+	} while (!left);
+	return 0;
+}
+
+static int leave(uint64_t id, unsigned int nth)
+{
+	(void)id;
+	arm(nth);
+	syscall(SYS_exit_group, 0);
+	return 0;
+}
+
+/* How much an exit allocates nobody is left to say. */
+static int exits(uint64_t id, unsigned int nth)
+{
+	unsigned int before = lost();
+
+	contained(leave, id, nth);
+	say("exit", nth, nth < EXITS, 0, "-", before);
+	return nth < EXITS ? AGAIN : 0;
+}
+
+/* Each time from an orchestrator of its own: an id that leaks is taken. */
+static void repeat(int (*body)(uint64_t, unsigned int), uint64_t id)
+{
+	unsigned int nth = 1;
+
+	while (apart(body, id, nth) == AGAIN)
+		if (++nth > NTH_MAX)
+			stop("there is no end");
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t id;
+
+	if (argc != 2) {
+		fputs("usage: fault ID\n", stderr);
+		return FAILED;
+	}
+	id = strtoull(argv[1], NULL, 10);
+	repeat(set, id++);
+	repeat(delegate, 0);
+	contained(forks, id++, 1);
+	contained(clones, id++, 1);
+	contained(moves, id++, 1);
+	apart(rules, id++, 1);
+	contained(messages, id++, 1);
+	contained(calls, id++, 1);
+	repeat(exits, id++);
+	return 0;
+}
