@@ -406,6 +406,7 @@ static int rules(uint64_t id, unsigned int nth)
 	return 0;
 }
 
+/* From a namespace of its own: where that is recorded, too, it can fail. */
 static int messages(uint64_t id, unsigned int nth)
 {
 	unsigned int left;
@@ -413,6 +414,8 @@ static int messages(uint64_t id, unsigned int nth)
 	int fd, err;
 
 	(void)id;
+	if (unshare(CLONE_NEWUTS))
+		stop("unshare");
 	do {
 		unsigned int before = lost();
 

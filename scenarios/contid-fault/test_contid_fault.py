@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from harness.audit.records import UNPARSED
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
@@ -120,6 +121,9 @@ def test_contid_fault(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.note(lost_to_failures=counted)
     judge.expect("calls without a trace", _untold_calls(trail, tries), good=[])
     judge.expect("messages without a trace", _untold_messages(trail, tries), good=[])
+    # What was begun without the stamp of its event has one that no clock ever showed.
+    unread = [record.text for record in trail.records if record.type == UNPARSED]
+    judge.expect("records that nobody can read", unread[:3], good=[])
 
     # Nothing is left behind.
     judge.expect("leaks", _find_leaks(guest, judge), good=0)
