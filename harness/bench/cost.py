@@ -227,7 +227,7 @@ def _percent(value: float, of: float) -> str:
 def _sizes(stack: str, seen: Sequence[Seen]) -> Figure:
     return Figure(
         name=f"task {stack}",
-        what="struct task_struct, as its slab has it",
+        what="struct task_struct, as its slab has it, in steps of 64",
         samples=tuple(float(one.task_bytes) for one in seen),
         unit="B",
     )
