@@ -17,14 +17,15 @@ from types import FrameType
 
 from rich.console import Console
 
-from harness import __version__, doctor, patches, plugin, questions, scenario
+from harness import __version__, doctor, patches, questions, scenario
 from harness.bench import command as command_of_bench
-from harness.errors import HarnessError, UsageError, is_out_of_room
+from harness.errors import HarnessError, UsageError, explain, is_out_of_room
 from harness.guest import launcher, vng
 from harness.guest.launcher import Launcher
 from harness.jobs import Lab
 from harness.kernel import sources
 from harness.model import Kernel, Outcome, RunResult
+from harness.plugin import session
 from harness.report import as_json, html, junit, kcidb, ktap, terminal
 from harness.report.screen import Screen
 from harness.workspace import Workspace
@@ -87,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
         lab.save(folder)
         names = _names(lab, options, stacks)
         elsewhere = questions.elsewhere(names, options.config)
-        arms = plugin.collect(names, ["--run-folder", str(folder), *words])
+        arms = session.collect(names, ["--run-folder", str(folder), *words])
         if not arms:
             raise UsageError(
                 "no scenario has anything to ask of these stacks",
@@ -115,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
             what = name.rpartition("::")[2]
             screen.step(f"{left} arms left; {what}: {outcome}")
 
-        plugin.run(names, words, folder, workers, on_outcome)
+        session.run(names, words, folder, workers, on_outcome)
         result = RunResult(
             started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=round(time.monotonic() - began, 1),
@@ -425,7 +426,7 @@ def _main(words: Sequence[str]) -> int:
     except HarnessError as error:
         if is_out_of_room(error):
             error.hint = _ROOM
-        sys.stderr.write(f"error: {plugin.explain(error)}\n")
+        sys.stderr.write(f"error: {explain(error)}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

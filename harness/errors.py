@@ -118,3 +118,13 @@ class GuestCrashed(HarnessError):
 
 class GuestToolMissing(HarnessError):
     """A program that a scenario needs is not in the image, or did not start."""
+
+
+def explain(error: HarnessError) -> str:
+    """An error as people read it: what happened, the next step, the log."""
+    lines = [error.message]
+    if error.hint:
+        lines.append(f"  try:   {error.hint}")
+    if error.log:
+        lines.append(f"  log:   {error.log}")
+    return "\n".join(lines)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import plugin
 from harness.errors import UsageError
+from harness.plugin import session
 
 SCENARIO = """
 import pytest
@@ -24,8 +24,8 @@ def collect(monkeypatch: pytest.MonkeyPatch, folder: Path, more: str) -> list[st
     place.mkdir()
     # A module is imported once in a process, by its name.
     (place / f"test_{name.replace('-', '_')}.py").write_text(SCENARIO.format(more=more))
-    monkeypatch.setattr(plugin, "SCENARIOS", folder)
-    return [arm.stack for arm in plugin.collect([name], [])]
+    monkeypatch.setattr(session, "SCENARIOS", folder)
+    return [arm.stack for arm in session.collect([name], [])]
 
 
 def test_a_marker_gives_a_scenario_its_arms(

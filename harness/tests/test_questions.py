@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, plugin, questions
+from harness import cli, questions
 from harness.errors import UsageError
 from harness.jobs import Lab
+from harness.plugin import hooks, session
 from harness.scenario import Question
 from harness.workspace import Workspace
 
@@ -26,7 +27,7 @@ class Config:
 def arms(under: tuple[str, ...], kernel_config: str, state: Path) -> list[str]:
     question = Question(name="q", feature=("contid",), under=under)
     config = Config(kernel_config)
-    found = plugin.find_arms(question, Lab(Workspace(state)), config)  # type: ignore[arg-type]
+    found = hooks.find_arms(question, Lab(Workspace(state)), config)  # type: ignore[arg-type]
     return [arm.stack for arm in found]
 
 
@@ -65,6 +66,6 @@ def test_nothing_to_ask_says_where_it_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NSAUDIT_STATE", str(tmp_path))
-    monkeypatch.setattr(plugin, "collect", lambda *_: [])
+    monkeypatch.setattr(session, "collect", lambda *_: [])
     assert cli._main(["run", "--stack", "ids-6.12", "contid-fault"]) == 2
     assert "contid-fault is only asked with --config fault" in capsys.readouterr().err
