@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness import bench, cli
-from harness.bench import command, figure
+from harness.bench import figure
 from harness.bench.figure import Figure, Machine
+from harness.commands import bench as command
 from harness.errors import UsageError
 
 MACHINE = Machine(

@@ -25,8 +25,8 @@ ROOMS = (
     ("report",),
     ("doctor",),
     ("plugin",),
-    ("patches",),
     ("bench",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -1,10 +1,9 @@
-"""The command ``nsaudit bench``: its words, and what it prints."""
+"""Measure the figures that the harness must reach."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,9 @@ from rich.console import Console
 
 from harness.bench import FIGURES, figure, measure, require_names
 from harness.bench.plan import Plan
-from harness.errors import HarnessError, UsageError
+from harness.commands import output
+from harness.commands.opening import open_lab
+from harness.errors import UsageError
 from harness.jobs import Lab
 from harness.report import terminal
 from harness.report.screen import Screen
@@ -34,15 +35,16 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
 
-def check(options: argparse.Namespace) -> tuple[str, ...]:
-    """The names of the figures; raises UsageError before anything is measured."""
+def act(options: argparse.Namespace) -> int:
+    """Measures and prints; 1 if a bar was missed. Bad words are refused before that."""
     if options.times < 0:
         raise UsageError(f"nothing can be measured {options.times} times", hint="-n 5")
-    return require_names(options.figure)
+    names = require_names(options.figure)
+    with open_lab() as (lab, screen):
+        return _act(lab, screen, names, options)
 
 
-def act(lab: Lab, screen: Screen, names: Sequence[str], options: argparse.Namespace) -> int:
-    """Measures and prints; 1 if a bar was missed."""
+def _act(lab: Lab, screen: Screen, names: Sequence[str], options: argparse.Namespace) -> int:
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lab.catalogue.require_base(options.base)
     for name in options.stack:
@@ -56,14 +58,8 @@ def act(lab: Lab, screen: Screen, names: Sequence[str], options: argparse.Namesp
         stacks=tuple(options.stack),
     )
     machine, figures = measure(plan, names)
-    console = Console(stderr=options.json == Path("-"))
+    console = Console(stderr=options.json == output.STDOUT)
     terminal.print_table(machine.describe(), figure.COLUMNS, figure.rows(figures), console)
-    text = json.dumps(figure.as_json(started, machine, figures), indent=1) + "\n"
-    if options.json == Path("-"):
-        sys.stdout.write(text)
-    elif options.json:
-        try:
-            options.json.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise HarnessError(f"cannot write {options.json}: {error.strerror}") from error
+    if options.json:
+        output.write(options.json, json.dumps(figure.as_json(started, machine, figures), indent=1))
     return 0 if all(one.holds for one in figures) else 1

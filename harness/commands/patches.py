@@ -1,6 +1,6 @@
-"""The command ``nsaudit patches``: the gates of a stack's patches, and the stack as commits.
+"""Check the patches of a stack; edit them as commits.
 
-Owns its words and what it prints. What the gates are, and how commits become files, is known
+What the gates are, and how commits become files, is known
 to ``kernel.gates`` and ``kernel.editing``.
 """
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.errors import HarnessError, UsageError
+from harness.commands import output
+from harness.commands.opening import open_lab
+from harness.errors import UsageError
 from harness.jobs import Lab
 from harness.kernel import editing
 from harness.kernel.tree import Tree, open_tree
@@ -42,8 +44,13 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("stack")
 
 
-def act(lab: Lab, screen: Screen, options: argparse.Namespace) -> int:
+def act(options: argparse.Namespace) -> int:
     """Does what was asked for; returns the exit status."""
+    with open_lab(options.config) as (lab, screen):
+        return _act(lab, screen, options)
+
+
+def _act(lab: Lab, screen: Screen, options: argparse.Namespace) -> int:
     names = options.stack if options.what == "check" else [options.stack]
     stacks = [lab.catalogue.require_stack(name) for name in names]
     for stack in stacks:
@@ -60,7 +67,7 @@ def act(lab: Lab, screen: Screen, options: argparse.Namespace) -> int:
 
 
 def _check(lab: Lab, screen: Screen, stacks: list[Stack], file: Path | None) -> int:
-    console = Console(stderr=file == Path("-"))
+    console = Console(stderr=file == output.STDOUT)
     plain = []
     for stack in stacks:
         checks = list(lab.inspector.check(stack))
@@ -68,11 +75,7 @@ def _check(lab: Lab, screen: Screen, stacks: list[Stack], file: Path | None) -> 
         gates.print_checks(stack.name, checks, console)
         plain.append(gates.as_plain(stack.name, checks))
     if file:
-        text = json.dumps(plain, indent=1) + "\n"
-        try:
-            sys.stdout.write(text) if file == Path("-") else file.write_text(text)
-        except OSError as error:
-            raise HarnessError(f"cannot write {file}: {error.strerror}") from error
+        output.write(file, json.dumps(plain, indent=1))
     return 0 if all(one["passed"] for one in plain) else _FAILED
 
 

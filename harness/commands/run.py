@@ -1,0 +1,142 @@
+"""Build what is missing, ask the scenarios, print the verdicts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import questions, scenario
+from harness.commands import output
+from harness.commands.opening import add_launcher, open_lab, require_launcher
+from harness.errors import UsageError
+from harness.jobs import Lab
+from harness.model import Kernel, Outcome, RunResult
+from harness.plugin import session
+from harness.report import as_json, html, junit, kcidb, ktap, terminal
+
+log = logging.getLogger(__name__)
+
+_KEPT_RUNS = 50
+_FORMS: Mapping[str, Callable[[RunResult], str]] = {
+    "json": lambda result: json.dumps(as_json.render(result), indent=1),
+    "junit": junit.render,
+    "html": html.render,
+    "ktap": ktap.render,
+    "kcidb": lambda result: json.dumps(kcidb.render(result), indent=1),
+}
+
+
+def add_words(parser: argparse.ArgumentParser) -> None:
+    """What is asked, of which kernels, and which reports are written."""
+    parser.add_argument("scenario", nargs="*", help="all, when none is named")
+    parser.add_argument("--stack", action="append", default=[], help="ask this one as the good arm")
+    parser.add_argument("--proves", action="store_true", help="only what its series say they prove")
+    parser.add_argument("--base", action="append", default=[], help="ask on this base (6.12)")
+    parser.add_argument("--tree", type=Path, metavar="DIR", help="your own tree is the good arm")
+    parser.add_argument("--kernel", type=Path, metavar="FILE", help="a bzImage or vmlinux is")
+    parser.add_argument("--config", default="default", help="configuration of the kernels")
+    parser.add_argument("--cold", action="store_true", help="boot all guests afresh (they all are)")
+    add_launcher(parser)
+    parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
+    for form in _FORMS:
+        parser.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Builds, asks and reports; 1 when a verdict is not as it should be."""
+    began, started = time.monotonic(), datetime.now(UTC)
+    words = [word for base in options.base for word in ("--base", base)]
+    words += ["--kernel-config", options.config]
+    by = require_launcher(options.launcher, options.rest)
+    with open_lab(options.config, by) as (lab, screen):
+        folder = lab.workspace.new_run()
+        stacks = [*options.stack, *_own_kernels(lab, options)]
+        words += [word for stack in stacks for word in ("--stack", stack)]
+        lab.save(folder)
+        names = _names(lab, options, stacks)
+        elsewhere = questions.elsewhere(names, options.config)
+        arms = session.collect(names, ["--run-folder", str(folder), *words])
+        if not arms:
+            raise UsageError(
+                "no scenario has anything to ask of these stacks",
+                hint="; ".join(elsewhere)
+                or "a base needs the broken families of a scenario: nsaudit stacks",
+            )
+        scenario.plan_run(folder, arms)
+        for stack in dict.fromkeys(arm.stack for arm in arms):
+            screen.step(f"building {stack}")
+            kernel = lab.kernel(stack)
+        screen.step("making the guest's root")
+        image = lab.image
+        log.debug("root %s", image.digest)
+        screen.step("probing the host")
+        host = lab.host_for(kernel)
+        lab.save(folder)
+        # A launcher's options may claim what the host has once (--debug: two TCP ports).
+        workers = options.jobs or (1 if by.options else max(1, min(host.cores, len(arms))))
+        left = len(arms)
+        screen.step(f"asking {len(arms)} arms")
+
+        def on_outcome(name: str, outcome: Outcome) -> None:
+            nonlocal left
+            left -= 1
+            what = name.rpartition("::")[2]
+            screen.step(f"{left} arms left; {what}: {outcome}")
+
+        session.run(names, words, folder, workers, on_outcome)
+        result = RunResult(
+            started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=round(time.monotonic() - began, 1),
+            host=host,
+            kernels=tuple(k for k in lab.kernels if any(a.stack == k.stack for a in arms)),
+            scenarios=scenario.gather(scenario.load_results(folder)),
+            launcher=str(by),
+            folder=str(folder),
+        )
+        lab.workspace.prune_runs(_KEPT_RUNS)
+    _write_reports(result, options)
+    sys.stderr.writelines(f"{line}\n" for line in elsewhere)
+    return 0 if result.as_expected else 1
+
+
+def _names(lab: Lab, options: argparse.Namespace, stacks: Sequence[str]) -> list[str]:
+    """The scenarios that were asked for by name or by ``--proves``; none for all."""
+    if not options.proves:
+        return options.scenario or ([] if stacks else questions.regressions())
+    chosen = [lab.catalogue.require_stack(name) for name in options.stack]
+    proved = {name for stack in chosen for one in stack.series for name in one.proves}
+    if not proved:
+        raise UsageError(
+            "no chosen stack has a series that says what it proves",
+            hint="nsaudit run --proves --stack STACK",
+        )
+    return sorted({*options.scenario, *proved})
+
+
+def _own_kernels(lab: Lab, options: argparse.Namespace) -> list[str]:
+    """Builds or takes what ``--tree`` and ``--kernel`` name; the names of their stacks."""
+    base = options.base[0] if options.base else next(iter(lab.catalogue.bases))
+    lab.catalogue.require_base(base)
+    own: list[Kernel] = []
+    if options.tree:
+        own.append(lab.tree_kernel(options.tree, base))
+    if options.kernel:
+        own.append(lab.ready_kernel(options.kernel, base))
+    return [kernel.stack for kernel in own]
+
+
+def _write_reports(result: RunResult, options: argparse.Namespace) -> None:
+    to_stdout = output.STDOUT in (getattr(options, form) for form in _FORMS)
+    terminal.print_run(result, Console(stderr=to_stdout))
+    Path(result.folder, "result.json").write_text(_FORMS["json"](result))
+    for form, render in _FORMS.items():
+        if file := getattr(options, form):
+            output.write(file, render(result))
