@@ -1,9 +1,10 @@
 """The one owner of paths, locks and publishing below the state folder.
 
 Layout: ``cache/<kind>/<key>/`` holds finished things, immutable, each with a manifest of its
-files; ``work/`` holds what is being built (git worktrees, object folders); ``runs/`` one
-folder for each run; ``locks/`` the lock files; ``tmp/`` what is not finished yet. A folder
-becomes visible in ``cache`` by one rename, so nothing half-written is ever found there.
+files and a note of when these were last compared with it; ``work/`` holds what is being built
+(git worktrees, object folders); ``runs/`` one folder for each run; ``locks/`` the lock files;
+``tmp/`` what is not finished yet. A folder becomes visible in ``cache`` by one rename, so
+nothing half-written is ever found there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,10 @@ from harness.errors import HarnessError
 log = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_CHECKED = ".checked.json"
+# Two changes within one tick of a file system's clock (10 ms at most) have one time.
+_TICK_NS = 100_000_000
+_BLOCK = 1 << 16
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -44,6 +49,29 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def data_digest(path: Path) -> str:
+    """SHA-256, in hex, over the blocks of 64 KiB that are not all zero, each with its offset.
+
+    It costs what a sparse file holds, not what its size is, and does not depend on where the
+    file system happened to put holes.
+    """
+    state = hashlib.sha256()
+    with path.open("rb", buffering=0) as handle:
+        size, at = os.fstat(handle.fileno()).st_size, 0
+        block, zeros = bytearray(_BLOCK), bytes(_BLOCK)
+        with contextlib.suppress(OSError):  # ENXIO: nothing but a hole is left
+            while at < size:
+                at = os.lseek(handle.fileno(), at, os.SEEK_DATA) // _BLOCK * _BLOCK
+                end = os.lseek(handle.fileno(), at, os.SEEK_HOLE)
+                handle.seek(at)
+                while at < end and (count := handle.readinto(block)):
+                    if block[:count] != zeros[:count]:
+                        state.update(at.to_bytes(8, "little"))
+                        state.update(memoryview(block)[:count])
+                    at += count
+    return state.hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -103,29 +131,45 @@ class Workspace:
 
     # -- the cache -----------------------------------------------------------
 
-    def find(self, kind: str, key: str) -> Path | None:
-        """The folder of a finished entry, or None. A damaged one is reported and dropped."""
+    def find(self, kind: str, key: str, *, recheck: bool = False) -> Path | None:
+        """The folder of a finished entry, or None. A damaged one is reported and dropped.
+
+        It is compared with its manifest once in a process, or every time with ``recheck``.
+        """
         path = self.root / "cache" / kind / key
-        if path in self._trusted:
+        if path in self._trusted and not recheck:
             return path
         if not path.is_dir():
             return None
         if damage := _damage(path):
             log.warning("cache entry %s is damaged (%s): dropped, will be made again", path, damage)
-            shutil.rmtree(path)
+            self._trusted.discard(path)
+            shutil.rmtree(path, ignore_errors=True)
             return None
         self._trusted.add(path)
         return path
 
-    def make(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
+    def content_of(self, path: Path) -> str:
+        """A name for a file's content; for one of the cache it is read from the manifest."""
+        try:
+            inside = path.relative_to(self.root / "cache").parts
+            entry = self.root / "cache" / Path(*inside[:2])
+            facts = json.loads((entry / _MANIFEST).read_text())[str(Path(*inside[2:]))]
+            return str(facts.get("sha256") or facts["data"])
+        except (OSError, ValueError, KeyError):
+            return file_digest(path)
+
+    def make(
+        self, kind: str, key: str, fill: Callable[[Path], None], *, recheck: bool = False
+    ) -> Path:
         """The folder of an entry; where it is missing, ``fill`` writes it, under a lock.
 
         ``fill`` is given an empty folder. If it raises, nothing stays behind.
         """
-        if found := self.find(kind, key):
+        if found := self.find(kind, key, recheck=recheck):
             return found
         with self.lock(f"{kind}-{key}"):
-            if found := self.find(kind, key):
+            if found := self.find(kind, key, recheck=recheck):
                 return found
             path = self.root / "cache" / kind / key
             with self.scratch() as folder:
@@ -142,6 +186,17 @@ class Workspace:
         path = self.root / "cache" / kind / key
         self._trusted.discard(path)
         shutil.rmtree(path, ignore_errors=True)
+
+    def prune(self, kind: str, keep: int) -> None:
+        """Removes all but the ``keep`` entries of a kind whose folders were touched last."""
+        with contextlib.suppress(FileNotFoundError):
+            entries = sorted(
+                (self.root / "cache" / kind).iterdir(),
+                key=lambda path: path.stat().st_mtime,
+                reverse=True,
+            )
+            for path in entries[keep:]:
+                self.drop(kind, path.name)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -200,24 +255,74 @@ class Workspace:
 
 
 def _write_manifest(folder: Path) -> None:
-    files = {
-        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": file_digest(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    }
+    began = time.time_ns()
+    files: dict[str, dict[str, object]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            facts = path.stat()
+            sparse = facts.st_blocks * 512 < facts.st_size // 2
+            content = {"data": data_digest(path)} if sparse else {"sha256": file_digest(path)}
+            files[str(path.relative_to(folder))] = {"size": facts.st_size, **content}
     (folder / _MANIFEST).write_text(json.dumps(files, indent=1))
+    _note_check(folder, list(files), began)
 
 
 def _damage(folder: Path) -> str:
-    """What is wrong with a cache entry, or nothing."""
+    """What is wrong with a cache entry, or nothing.
+
+    A file whose content was compared since this host was started, and whose inode nobody has
+    touched since, is not read again: of a guest's memory that would cost as much as it saves.
+    """
+    began = time.time_ns()
     try:
         files = json.loads((folder / _MANIFEST).read_text())
+        checked, stamps = _last_check(folder), {}
         for name, facts in files.items():
             path = folder / name
             if path.stat().st_size != facts["size"]:
                 return f"{name} has {path.stat().st_size} bytes instead of {facts['size']}"
-            if file_digest(path) != facts["sha256"]:
+            stamps[name] = _stamp(path)
+            if checked.get(name) == stamps[name]:
+                continue
+            same = (
+                file_digest(path) == facts["sha256"]
+                if "sha256" in facts
+                else data_digest(path) == facts["data"]
+            )
+            if not same:
                 return f"{name} has another checksum than when it was made"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its manifest cannot be read: {error}"
+    if checked != stamps:
+        _note_check(folder, list(files), began)
     return ""
+
+
+def _stamp(path: Path) -> list[int]:
+    facts = path.stat()
+    return [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _note_check(folder: Path, names: Sequence[str], began: int) -> None:
+    """Remembers which files were compared, ``began`` being when that was begun (ns).
+
+    One that changed within a tick of it is left out: it could change again and look the same.
+    After a crash of the host a file may have its size and times and not its content, so this
+    holds for one boot.
+    """
+    stamps = {name: _stamp(folder / name) for name in names}
+    old = {name: stamp for name, stamp in stamps.items() if max(stamp[2:]) < began - _TICK_NS}
+    with contextlib.suppress(OSError):  # a cache that we may only read
+        write_atomically(folder / _CHECKED, json.dumps({"boot": _boot_id(), "files": old}))
+
+
+def _last_check(folder: Path) -> dict[str, list[int]]:
+    try:
+        noted = json.loads((folder / _CHECKED).read_text())
+        return dict(noted["files"]) if noted["boot"] == _boot_id() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.image.bootstrap import Recipe, make
 from harness.image.layer import LAYERS
 from harness.model import Image
-from harness.workspace import Workspace, digest, file_digest
+from harness.workspace import Workspace, digest
 
 _HERE = Path(__file__).parent
 
@@ -47,5 +47,5 @@ def build_image(
     tell = on_line or (lambda _line: None)
     root = make(workspace, recipe(), fresh=fresh, on_line=tell)
     layers = {layer.name: make(workspace, layer, fresh=fresh, on_line=tell) for layer in LAYERS}
-    parts = [part for name, path in layers.items() for part in (name, file_digest(path))]
-    return Image(root=root, layers=layers, digest=digest(file_digest(root), *parts))
+    parts = [part for name, path in layers.items() for part in (name, workspace.content_of(path))]
+    return Image(root=root, layers=layers, digest=digest(workspace.content_of(root), *parts))
