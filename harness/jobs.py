@@ -19,6 +19,7 @@ from harness.errors import ConfigError, HarnessError, UsageError
 from harness.guest import accelerator, launcher, programs, qemu
 from harness.guest.launcher import Launcher
 from harness.guest.machine import Guest, start_guest
+from harness.guest.saved import SavedGuests
 from harness.image import root
 from harness.kernel import kconfig, series
 from harness.kernel.build import Builder, Progress, no_progress
@@ -45,12 +46,14 @@ class Lab:
         *,
         config: str = "default",
         by: Launcher = launcher.DEFAULT,
+        cold: bool = False,
         progress: Progress = no_progress,
         on_step: Callable[[str], None] = log.info,
     ) -> None:
         self.workspace = workspace
         self.catalogue = series.load(PATCHES)
         self.launcher = by
+        self.cold = cold
         self.on_step = on_step
         self.builder = Builder(
             workspace=workspace,
@@ -64,6 +67,7 @@ class Lab:
         self._image: Image | None = None
         self._host: Host | None = None
         self._tsc_khz: int | None = None
+        self._saved: SavedGuests | None = None
 
     @property
     def inspector(self) -> Inspector:
@@ -142,9 +146,7 @@ class Lab:
         host = self.host_for(kernel)
         if self._tsc_khz is None:
             self._tsc_khz = accelerator.measure_tsc_khz(self.workspace)
-        compiled = [
-            programs.compile_program(self.workspace, path, include=PAYLOADS) for path in payloads
-        ]
+        compiled = self._compile(payloads)
         return qemu.Machine(
             accelerator=host.accelerator,
             cpu_model=host.cpu_model,
@@ -158,6 +160,9 @@ class Lab:
             forwards=(21, 22),
         )
 
+    def _compile(self, payloads: Sequence[Path]) -> list[Path]:
+        return [programs.compile_program(self.workspace, p, include=PAYLOADS) for p in payloads]
+
     @contextlib.contextmanager
     def guest(
         self,
@@ -166,12 +171,43 @@ class Lab:
         *,
         arguments: Sequence[str] = (),
         payloads: Sequence[Path] = (),
+        warm: bool = False,
     ) -> Iterator[Guest]:
-        """A running guest on this lab's image."""
-        machine = self.machine(kernel, arguments=arguments, payloads=payloads)
+        """A running guest on this lab's image; with ``warm`` a fork of a saved one, if possible.
+
+        One saved guest serves all payloads: its forks get them over the channel.
+        """
         scale = accelerator.scale_of(self.host_for(kernel))
-        with start_guest(machine, folder, by=self.launcher, scale=scale) as guest:
+        with contextlib.ExitStack() as stack:
+            guest = None
+            if warm and not self.cold:
+                bare = self.machine(kernel, arguments=arguments)
+                guest = self.saved_guests(kernel).try_fork(bare, folder, stack)
+            if guest:
+                for program in self._compile(payloads):
+                    guest.put(f"{programs.INSIDE}/{program.name}", program.read_bytes(), 0o755)
+            else:
+                machine = self.machine(kernel, arguments=arguments, payloads=payloads)
+                started = start_guest(machine, folder, by=self.launcher, scale=scale)
+                guest = stack.enter_context(started)
             yield guest
+
+    def saved_guests(self, kernel: Kernel) -> SavedGuests:
+        """The guests that others fork from."""
+        if self._saved is None:
+            host = self.host_for(kernel)
+            self._saved = SavedGuests(
+                self.workspace,
+                by=self.launcher,
+                qemu_version=host.qemu,
+                scale=accelerator.scale_of(host),
+            )
+        return self._saved
+
+    @property
+    def why_cold(self) -> str:
+        """Why guests that could be forked are not, or nothing."""
+        return self._saved.refused if self._saved else ""
 
     def try_boot(self, kernel: Kernel) -> None:
         """Boots a kernel up to the first command and ends it; raises what is wrong with that."""
@@ -209,6 +245,7 @@ class Lab:
         """Writes what this run uses, so that other processes of it use the same."""
         facts = {
             "launcher": str(self.launcher),
+            "cold": self.cold,
             "kernels": [_plain(kernel) for kernel in self.kernels],
             "image": _plain(self._image) if self._image else None,
             "host": _plain(self._host) if self._host else None,
@@ -222,6 +259,7 @@ class Lab:
         except FileNotFoundError:
             return
         self.launcher = launcher.parse(facts["launcher"])
+        self.cold = facts.get("cold", False)
         for one in facts["kernels"]:
             paths = {name: Path(one[name]) for name in ("config", "vmlinux")}
             bzimage = Path(one["bzimage"]) if one["bzimage"] else None

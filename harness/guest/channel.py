@@ -14,9 +14,10 @@ from harness.errors import GuestLost
 
 _HEADER = struct.Struct("<III")
 _WORD = struct.Struct("<I")
+_TIME = struct.Struct("<QI")
 FRAME_MAX = 64 << 20
 START_FAILED = 65536
-HELLO = b"nsaudit-agent 1"
+HELLO = b"nsaudit-agent 2"
 
 
 class Kind(IntEnum):
@@ -27,6 +28,7 @@ class Kind(IntEnum):
     KILL = ord("K")
     PUT = ord("P")
     GET = ord("G")
+    FORK = ord("F")
     QUIT = ord("Q")
     HELLO = ord("H")
     OUT = ord("O")
@@ -94,3 +96,12 @@ def put_frame(job: int, path: str, mode: int, content: bytes) -> Frame:
 def kill_frame(job: int, number: int) -> Frame:
     """Asks for a signal to be sent to a job's process group."""
     return Frame(Kind.KILL, job, _WORD.pack(number))
+
+
+def fork_frame(time_ns: int, entropy: bytes) -> Frame:
+    """Tells a guest that was saved what time it is (since the epoch) and gives it randomness.
+
+    It says HELLO again once it has both. ``entropy`` is 32 to 64 bytes that nobody else has.
+    """
+    seconds, nano = divmod(time_ns, 1_000_000_000)
+    return Frame(Kind.FORK, 0, _TIME.pack(seconds, nano) + entropy)

@@ -48,6 +48,10 @@ class Launcher(Protocol):
         """Whether kernels that are built for it are compressed images too."""
 
     @property
+    def forks(self) -> bool:
+        """Whether it starts guests whose memory is a file (``Machine.ram``)."""
+
+    @property
     def options(self) -> tuple[str, ...]:
         """Options of the launcher's own, from its user."""
 
@@ -70,6 +74,7 @@ class OwnQemu:
 
     title = "QEMU"
     bzimage = False
+    forks = True
     options: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -117,6 +122,7 @@ class Vng:
 
     title = "virtme-ng"
     bzimage = True
+    forks = False
     options: tuple[str, ...] = ()
 
     def __str__(self) -> str:

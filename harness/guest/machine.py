@@ -9,7 +9,6 @@ a deadline and ends early when the guest is gone: ``GuestCrashed`` when its kern
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -21,13 +20,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import proc
 from harness.errors import DeadlineExceeded, GuestCrashed, GuestLost, GuestToolMissing, HarnessError
 from harness.guest import channel, console, launcher, qemu
 from harness.guest.channel import Frame, Kind
 from harness.guest.launcher import Launcher, Running
+from harness.guest.qmp import Monitor
 
 log = logging.getLogger(__name__)
 
@@ -119,27 +118,27 @@ class Guest:
         folder: Path,
         running: Running,
         scale: float,
+        said: str = "",
     ) -> None:
         self.machine = machine
         self.folder = folder
         self.serial = running.ends["serial"]
         self.scale = scale
         self.boot_s = 0.0
+        self.boot = "cold"
         self._child = running.child
         self._channel = running.ends["channel"]
-        self._qmp = running.ends["qmp"]
+        self.monitor = Monitor(running.ends["qmp"])
         self._console = running.ends["console"]
         self._changed = threading.Condition()
         self._sending = threading.Lock()
         self._jobs: dict[int, Job] = {}
         self._next = 1
         self._hello = self._bye = self._gone = self._closing = False
-        self._text = ""
+        self._text = said
+        self.console_log.write_text(said)
         self._fatal: console.Splat | None = None
         self._broken: HarnessError | None = None
-        self._qmp_answers: dict[int, Any] = {}
-        self._qmp_rest = b""
-        self._events: list[str] = []
         self._pump = threading.Thread(target=self._read_all, daemon=True, name="guest")
         self._pump.start()
 
@@ -267,12 +266,12 @@ class Guest:
     @property
     def events(self) -> tuple[str, ...]:
         """The names of QMP's events so far."""
-        return tuple(self._events)
+        return tuple(name for name, _ in self.monitor.events)
 
     def require_port(self, port: int) -> int:
         """The port on 127.0.0.1 that leads to a forwarded port of the guest."""
         asked = {"command-line": "info usernet"}
-        answer = str(self._ask_qmp("human-monitor-command", asked, "the forwarded ports"))
+        answer = str(self.ask_qmp("human-monitor-command", asked))
         for host, guest in _FORWARD.findall(answer):
             if int(guest) == port:
                 return int(host)
@@ -301,11 +300,11 @@ class Guest:
     def close(self) -> None:
         """Ends QEMU, whatever state it is in, and the thread."""
         proc.end(self._child, grace_s=1.0)
-        for end in (self._channel, self._qmp, self._console, self.serial):
+        for end in (self._channel, self.monitor.end, self._console, self.serial):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._pump.join(2.0)
-        for end in (self._channel, self._qmp, self._console, self.serial):
+        for end in (self._channel, self.monitor.end, self._console, self.serial):
             end.close()
 
     # -- the reading thread --------------------------------------------------
@@ -316,7 +315,7 @@ class Guest:
             self.console_log.open("ab") as sink,
             selectors.DefaultSelector() as selector,
         ):
-            for stream in (self._channel, self._console, self._qmp):
+            for stream in (self._channel, self._console, self.monitor.end):
                 selector.register(stream, selectors.EVENT_READ, data=stream)
             while selector.get_map():
                 for key, _ in selector.select():
@@ -332,8 +331,8 @@ class Guest:
                             sink.write(chunk)
                             sink.flush()
                             self._take_console(chunk)
-                        elif end is self._qmp:
-                            self._take_qmp(chunk)
+                        elif end is self.monitor.end:
+                            self.monitor.take(chunk)
                         else:
                             self._take_frames(decoder, chunk)
                         self._changed.notify_all()
@@ -370,40 +369,32 @@ class Guest:
             case _:
                 self._broken = GuestLost(f"the agent sent {frame.kind.name} for job {frame.id}")
 
-    def _take_qmp(self, chunk: bytes) -> None:
-        *lines, self._qmp_rest = (self._qmp_rest + chunk).split(b"\n")
-        for line in filter(None, map(bytes.strip, lines)):
-            message = json.loads(line)
-            if "event" in message:
-                self._events.append(message["event"])
-            elif "id" in message:
-                self._qmp_answers[message["id"]] = message.get("return", message.get("error"))
-
-    def _ask_qmp(self, command: str, arguments: Mapping[str, str], what: str) -> object:
+    def ask_qmp(
+        self, command: str, arguments: Mapping[str, object] | None = None, *, fd: int = -1
+    ) -> object:
+        """What QEMU answers; ``fd`` goes along. Raises HarnessError when it refuses."""
         with self._changed:
             number = self._next
             self._next += 1
-        words = {"execute": command, "id": number}
-        if arguments:
-            words["arguments"] = dict(arguments)
         try:
-            self._qmp.sendall(json.dumps(words).encode() + b"\n")
+            self.monitor.send(number, command, arguments or {}, fd)
         except OSError:
-            self._raise_end(what)
-        self.wait_until(lambda: number in self._qmp_answers, 5.0, what)
-        return self._qmp_answers.pop(number)
+            self._raise_end("QEMU")
+        answered = self.monitor.has_answered
+        self.wait_until(lambda: answered(number), 5.0, f"QEMU's answer to {command}")
+        return self.monitor.take_answer(number, command)
 
     def open_qmp(self) -> None:
         """Leaves QMP's negotiation mode; nothing else may be asked before."""
-        self._ask_qmp("qmp_capabilities", {}, "QEMU")
+        self.ask_qmp("qmp_capabilities")
 
     def pause(self) -> None:
         """Stops the virtual machine's processors: a guest that hangs."""
-        self._ask_qmp("stop", {}, "QEMU")
+        self.ask_qmp("stop")
 
     def is_stuck(self) -> bool:
         """True when QEMU says that the virtual machine cannot go on (broken KVM does that)."""
-        state = self._ask_qmp("query-status", {}, "QEMU's state")
+        state = self.ask_qmp("query-status")
         return isinstance(state, dict) and state.get("status") in ("internal-error", "io-error")
 
 
@@ -420,25 +411,32 @@ def start_guest(
     by: Launcher = launcher.DEFAULT,
     scale: float = 1.0,
     await_hello: bool = True,
+    said: str = "",
 ) -> Iterator[Guest]:
     """Boots a guest and owns it: QEMU is gone when the block is left, however that happens.
 
     ``folder`` gets ``console.log``, ``qemu.log`` and ``command.txt``. ``scale`` stretches
-    every limit: the host's boot time over ``BOOT_REFERENCE_S``.
+    every limit: the host's boot time over ``BOOT_REFERENCE_S``. ``said`` is what the kernel
+    printed before, where the guest goes on from a saved one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         began = time.monotonic()
         try:
             running = stack.enter_context(by.start(machine, folder, BOOT_LIMIT_S * scale))
-            guest = Guest(machine, folder, running, scale)
+            guest = Guest(machine, folder, running, scale, said)
             stack.callback(guest.close)
             guest.open_qmp()
             if await_hello:
                 guest.await_hello(began)
         except GuestLost as error:
-            said = (folder / "qemu.log").read_text(errors="replace").strip()
-            if said:
-                error.message += f"\n{by.title}: {said.splitlines()[-1]}"
+            add_last_words(error, folder, by)
             raise
         yield guest
+
+
+def add_last_words(error: GuestLost, folder: Path, by: Launcher) -> None:
+    """Has an error tell what the launcher of a guest said before it ended."""
+    said = (folder / "qemu.log").read_text(errors="replace").strip()
+    if said:
+        error.message += f"\n{by.title}: {said.splitlines()[-1]}"

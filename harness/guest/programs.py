@@ -20,6 +20,8 @@ _FOLDER = Path(__file__).with_name("payload")
 _FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11")
 _STATIC = ("-static",)
 _SHARED = ("-shared", "-fPIC")
+# Where a guest has its payloads, once the agent has mounted the root.
+INSIDE = "/run/nsaudit"
 AGENT = _FOLDER / "agent.c"
 TSC = _FOLDER.with_name("tsc.c")
 

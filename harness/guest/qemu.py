@@ -33,6 +33,18 @@ class Bus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ram:
+    """The file that holds a guest's memory, sparse and as large as that is.
+
+    A guest that is to be saved writes into it (``private=False``). With ``private`` QEMU
+    waits for a device state instead of booting, and what is written stays its own.
+    """
+
+    file: Path
+    private: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """What a guest is made of.
 
@@ -40,7 +52,7 @@ class Machine:
     kernel's command line; ``forwards`` are TCP ports that the host reaches on 127.0.0.1.
     With ``icount``, which emulation alone can do, there is one processor, and time is the
     number of instructions that it ran, one a nanosecond; while it idles, time leaps to the
-    next timer.
+    next timer. ``ram`` is for guests that are saved or forked; the others' memory is anonymous.
     """
 
     accelerator: str
@@ -54,6 +66,7 @@ class Machine:
     forwards: tuple[int, ...] = (22,)
     memory_mib: int = MEMORY_MIB
     icount: bool = False
+    ram: Ram | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +97,9 @@ def kernel_arguments(machine: Machine) -> tuple[str, ...]:
 
 def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
     """The whole command line."""
+    ram = machine.ram
     words: list[str] = [
-        *(PROGRAM, "-M", "microvm,pit=on,pic=on,rtc=on"),
+        *(PROGRAM, "-M", "microvm,pit=on,pic=on,rtc=on" + (",memory-backend=ram" * bool(ram))),
         *_processors(machine),
         *("-cpu", machine.cpu_model),
         *("-m", str(machine.memory_mib)),
@@ -95,7 +109,17 @@ def command(machine: Machine, sockets: Sockets) -> tuple[str, ...]:
         *("-kernel", str(machine.kernel), "-initrd", str(machine.initrd)),
         *("-append", " ".join(kernel_arguments(machine))),
     ]
+    if ram:
+        words += ["-object", _memory(machine.memory_mib, ram)]
+        words += ["-incoming", "defer"] if ram.private else []
     return (*words, *devices(machine, sockets, Bus.MMIO))
+
+
+def _memory(size_mib: int, ram: Ram) -> str:
+    share = "off" if ram.private else "on"
+    return (
+        f"memory-backend-file,id=ram,size={size_mib}M,share={share},mem-path={_escaped(ram.file)}"
+    )
 
 
 def _processors(machine: Machine) -> tuple[str, ...]:

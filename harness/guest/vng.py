@@ -87,10 +87,13 @@ def guest_command(
     The agent's initial RAM file system takes the place of virtme-ng's init, which would put
     its own /etc/shadow, sudoers and more in front of the image's: logins would not be those
     that the other launcher sees. Raises ValueError for a machine without a root, where
-    virtme-ng would share the host's, and for one that counts instructions.
+    virtme-ng would share the host's, for one that counts instructions, and for one whose
+    memory is a file.
     """
     if machine.icount:
         raise ValueError("virtme-ng chooses the processors and their clock itself")
+    if machine.ram:
+        raise ValueError("virtme-ng chooses the memory itself")
     if machine.root is None:
         raise ValueError("virtme-ng's guest needs a root of its own")
     inside = [

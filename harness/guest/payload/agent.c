@@ -11,8 +11,12 @@
  *   K  u32 signal, to the job's group     X  u32: exit status, 256 + signal,
  *   P  put: u32 mode, "path\0", content      or 65536 + errno when it could
  *   G  get: "path"                           not be started, put or got
- *   Q  quit: power off                    D  content of a file
- *                                         B  bye, the last one
+ *   F  fork: u64 seconds, u32 nano-       D  content of a file
+ *      seconds, random bytes              B  bye, the last one
+ *   Q  quit: power off
+ *
+ * F is the first frame that a guest gets which was saved and goes on as one of
+ * many: it takes the wall clock and the entropy of its own, and says H again.
  *
  * The kernel lets one opener at a time have the port, so no other program of
  * the guest can speak on it.
@@ -23,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/random.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -36,6 +41,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -355,6 +361,62 @@ static int get_file(uint32_t id, const char *path)
 	return n < 0 ? errno : 0;
 }
 
+/* ---- forks ------------------------------------------------------------- */
+
+static void say_hello(void)
+{
+	static const char hello[] = "nsaudit-agent 2";
+
+	send_frame('H', 0, hello, sizeof(hello) - 1);
+}
+
+/*
+ * Gives the kernel random bytes and has it take a new key of them at once;
+ * until then all forks of one saved guest would draw the same numbers.
+ */
+static int reseed(const char *from, uint32_t len)
+{
+	struct {
+		struct rand_pool_info info;
+		char bytes[64];
+	} pool = { .info = { .entropy_count = 8 * len, .buf_size = len } };
+	int failure = 0;
+	int fd;
+
+	if (len < 32 || len > sizeof(pool.bytes))
+		return EPROTO;
+	memcpy(pool.bytes, from, len);
+	fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	if (ioctl(fd, RNDADDENTROPY, &pool) || ioctl(fd, RNDRESEEDCRNG))
+		failure = errno;
+	close(fd);
+	return failure;
+}
+
+static void refresh(const char *body, uint32_t len)
+{
+	struct timeval now;
+	uint64_t seconds;
+	uint32_t nano;
+
+	errno = EPROTO;
+	if (len < sizeof(seconds) + sizeof(nano))
+		die("fork");
+	memcpy(&seconds, body, sizeof(seconds));
+	memcpy(&nano, body + sizeof(seconds), sizeof(nano));
+	body += sizeof(seconds) + sizeof(nano);
+	len -= sizeof(seconds) + sizeof(nano);
+	now = (struct timeval){ .tv_sec = seconds, .tv_usec = nano / 1000 };
+	if (settimeofday(&now, NULL))
+		die("clock");
+	errno = reseed(body, len);
+	if (errno)
+		die("entropy");
+	say_hello();
+}
+
 /* ---- frames ------------------------------------------------------------ */
 
 static void obey(const struct header *h, char *body)
@@ -385,6 +447,9 @@ static void obey(const struct header *h, char *body)
 	case 'G':
 		failure = get_file(h->id, body);
 		send_status(h->id, failure ? START_FAILED + failure : 0);
+		break;
+	case 'F':
+		refresh(body, h->length);
 		break;
 	case 'Q':
 		send_frame('B', h->id, NULL, 0);
@@ -599,7 +664,6 @@ static void set_up(void)
 
 int main(void)
 {
-	static const char hello[] = "nsaudit-agent 1";
 	struct signalfd_siginfo info;
 	struct pollfd fds[2 + 3 * JOBS];
 	sigset_t child;
@@ -613,7 +677,7 @@ int main(void)
 	if (signals < 0)
 		die("signalfd");
 	set_up();
-	send_frame('H', 0, hello, sizeof(hello) - 1);
+	say_hello();
 	for (;;) {
 		n = 0;
 		fds[n++] = (struct pollfd){ .fd = port, .events = POLLIN };
