@@ -30,6 +30,10 @@ _RANK = (
 _BAD = (Outcome.CRASH, Outcome.FAIL, Outcome.SYMPTOM)
 
 
+# How an arm may come by its guest: forked from a saved one where that is possible, or booted.
+BOOTS = ("warm", "cold")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A scenario as its marker declares it.
@@ -38,7 +42,8 @@ class Question:
     ``feature`` names the series without which it must fail: it is asked then of the unpatched
     kernel and of stacks that have these series. ``config`` kernel options without their
     prefix, and ``layers`` of the image, are what it cannot do without. ``under`` names the
-    configurations under which alone it is asked; none for any.
+    configurations under which alone it is asked; none for any. ``boot`` is ``cold`` where it
+    asks about the boot itself and needs one of its own.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Question:
     config: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     under: tuple[str, ...] = ()
+    boot: str = BOOTS[0]
 
 
 def plan_arms(
@@ -180,6 +186,12 @@ def gather(results: Sequence[ArmResult]) -> tuple[ScenarioResult, ...]:
         ScenarioResult(name=name, verdict=judge_scenario(arms), arms=arms)
         for name, arms in grouped.items()
     )
+
+
+def find_colds(results: Sequence[ScenarioResult]) -> list[str]:
+    """Why guests that could have been forked were booted, each reason once, as lines."""
+    seen = [arm.evidence["cold"] for one in results for arm in one.arms if "cold" in arm.evidence]
+    return [f"guests boot cold: {why}" for why in dict.fromkeys(map(str, seen))]
 
 
 @dataclass(slots=True)

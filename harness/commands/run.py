@@ -43,7 +43,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tree", type=Path, metavar="DIR", help="your own tree is the good arm")
     parser.add_argument("--kernel", type=Path, metavar="FILE", help="a bzImage or vmlinux is")
     parser.add_argument("--config", default="default", help="configuration of the kernels")
-    parser.add_argument("--cold", action="store_true", help="boot all guests afresh (they all are)")
+    parser.add_argument("--cold", action="store_true", help="boot every guest, fork none")
     add_launcher(parser)
     parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
     for form in _FORMS:
@@ -57,6 +57,7 @@ def act(options: argparse.Namespace) -> int:
     words += ["--kernel-config", options.config]
     by = require_launcher(options.launcher, options.rest)
     with open_lab(options.config, by) as (lab, screen):
+        lab.cold = options.cold
         folder = lab.workspace.new_run()
         stacks = [*options.stack, *_own_kernels(lab, options)]
         words += [word for stack in stacks for word in ("--stack", stack)]
@@ -103,7 +104,9 @@ def act(options: argparse.Namespace) -> int:
         )
         lab.workspace.prune_runs(_KEPT_RUNS)
     _write_reports(result, options)
-    sys.stderr.writelines(f"{line}\n" for line in elsewhere)
+    sys.stderr.writelines(
+        f"{line}\n" for line in (*elsewhere, *scenario.find_colds(result.scenarios))
+    )
     return 0 if result.as_expected else 1
 
 

@@ -32,13 +32,14 @@ from harness.workspace import Workspace
 
 # On a host that boots in no remarkable time; where it is slower an arm has longer.
 ARM_LIMIT_S = 120.0
-_MARKER_KEYS = frozenset({"broken", "good", "feature", "config", "layers", "under"})
+_MARKER_KEYS = frozenset({"broken", "good", "feature", "config", "layers", "under", "boot"})
 
 _lab_key = pytest.StashKey[Lab]()
 _run_key = pytest.StashKey[Path]()
 _judge_key = pytest.StashKey[Judge]()
 _phases_key = pytest.StashKey[list[tuple[Outcome, str]]]()
 _began_key = pytest.StashKey[float]()
+_boot_key = pytest.StashKey[str]()
 arms_key = pytest.StashKey[list[Arm]]()
 
 
@@ -50,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--run-folder", type=Path, help="where the run's results go")
     group.addoption("--lab", type=Path, help="take the kernels of that run")
     group.addoption("--launcher", help="what starts guests: qemu, vng or 'vng OPTION…' (qemu)")
+    group.addoption("--cold", action="store_true", help="boot every guest, fork none")
     group.addoption("--kernel-config", default="default", help="configuration of the kernels")
 
 
@@ -57,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers, and the folder that all processes of a run share."""
     config.addinivalue_line(
         "markers",
-        "scenario(broken, good, feature, config, layers, under): one question, asked of the"
+        "scenario(broken, good, feature, config, layers, under, boot): one question, asked of the"
         " stacks of these families; broken ones, or those without the feature, must show the"
         " symptom",
     )
@@ -83,6 +85,7 @@ def _lab(config: pytest.Config) -> Lab:
             lab.restore(folder)
         if text := config.getoption("--launcher"):
             lab.launcher = launcher.parse(text)
+        lab.cold |= config.getoption("--cold")
         config.stash[_lab_key] = lab
     return config.stash[_lab_key]
 
@@ -104,7 +107,14 @@ def _question(metafunc: pytest.Metafunc, marker: pytest.Mark) -> Question:
             f"scenario {name}: the marker does not know {odd[0]!r};"
             f" it takes {', '.join(sorted(_MARKER_KEYS))}"
         )
-    question = Question(name=name, **{key: tuple(value) for key, value in marker.kwargs.items()})
+    said = dict(marker.kwargs)
+    boot = said.pop("boot", scenario.BOOTS[0])
+    if boot not in scenario.BOOTS:
+        raise pytest.UsageError(
+            f"scenario {name}: no guest is {boot!r}; boot is {' or '.join(scenario.BOOTS)}"
+        )
+    lists = {key: tuple(value) for key, value in said.items()}
+    question = Question(name=name, boot=boot, **lists)
     known = [layer.name for layer in LAYERS]
     if odd := [layer for layer in question.layers if layer not in known]:
         raise pytest.UsageError(
@@ -213,6 +223,7 @@ def _write_reproduce(request: pytest.FixtureRequest, folder: Path) -> None:
     words += ["--kernel-config", options.kernel_config]
     lab = _lab(request.config)
     words += ["--launcher", str(lab.launcher)]
+    words += ["--cold"] if lab.cold else []
     script = folder / "reproduce"
     script.write_text(
         "#!/bin/sh\n"
@@ -245,8 +256,13 @@ def guest(
     """A fresh guest with the arm's kernel; it must end in good order, its console clean."""
     kernel = lab.kernel(arm.stack)
     marker = request.node.get_closest_marker("scenario")
-    with lab.guest(kernel, judge.folder, payloads=payloads) as running:
-        lab.verify_config(kernel, running, marker.kwargs.get("config", ()) if marker else ())
+    said = marker.kwargs if marker else {}
+    warm = said.get("boot") != "cold"
+    with lab.guest(kernel, judge.folder, payloads=payloads, warm=warm) as running:
+        request.node.stash[_boot_key] = running.boot
+        if warm and lab.why_cold:
+            judge.note(cold=lab.why_cold)
+        lab.verify_config(kernel, running, said.get("config", ()))
         _extend_limit(request.node, running.scale)
         judge.note(release=kernel.release, boot_s=round(running.boot_s, 3))
         if kernel.config.is_file():
@@ -348,6 +364,7 @@ def _result(item: pytest.Item, arm: Arm, phases: Sequence[tuple[Outcome, str]]) 
         outcome=outcome,
         signature=next((why for one, why in phases if one is outcome), "it has not ended"),
         seconds=time.monotonic() - item.stash[_began_key],
+        boot=item.stash.get(_boot_key, "cold"),
         checks=tuple(judge.checks) if judge else (),
         evidence=dict(judge.evidence) if judge else {},
         artifacts=str(judge.folder) if judge else "",

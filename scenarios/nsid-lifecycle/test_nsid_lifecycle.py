@@ -36,7 +36,9 @@ wait
 _WHO = 'echo $$; exec unshare "$@" true'
 
 
-@pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "USER_NS", "TIME_NS", "CGROUPS"])
+@pytest.mark.scenario(
+    feature=["nsid"], config=["AUDIT", "USER_NS", "TIME_NS", "CGROUPS"], boot="cold"
+)
 def test_nsid_lifecycle(
     guest: Guest,
     judge: Judge,
