@@ -23,6 +23,7 @@ from harness.commands import (
     scenarios,
     shell,
     stacks,
+    trail,
 )
 from harness.errors import HarnessError, UsageError, explain, is_out_of_room
 
@@ -40,6 +41,7 @@ _COMMANDS = (
     stacks,
     scenarios,
     doctor,
+    trail,
     bench,
 )
 _TAKE_REST = (run.act, exec.act, shell.act)

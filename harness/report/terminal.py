@@ -31,6 +31,11 @@ def print_table(
     _print(table, console, fold=console.is_terminal)
 
 
+def print_line(text: str, console: Console) -> None:
+    """A line of text, harmless whatever is in it; the terminal folds it."""
+    _say(text, console)
+
+
 def print_run(result: RunResult, console: Console) -> None:
     """The table of verdicts, a block for each arm that is not as expected, and a summary.
 

@@ -1,0 +1,468 @@
+"""What a trail says of containers: attribution, moves, questions, and the page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from harness import cli
+from harness.errors import UsageError
+from harness.trail import page, questions
+from harness.trail.index import Index, read_logs
+from harness.trail.model import LOST, NO_SPEECH, Model, split_list
+from harness.trail.names import Names, read_names
+from harness.trail.questions import Answer, Asked
+from harness.trail.sources import find_sources
+
+SPACES = "cgroupns=4026531835 ipcns=4026531839 mntns={} netns={} pidns={} timens=4026531834"
+SPACES = f"dev=00:04 {SPACES} userns=4026531837 utsns=4026531838"
+HOST_SPACES = SPACES.format(4026531841, 4026531840, 4026531836)
+
+
+def event(second: int, serial: int, *records: str, ms: int = 0) -> str:
+    """The lines of one event; each record is a type and its fields."""
+    stamp = f"msg=audit({1795000000 + second}.{ms:03}:{serial}):"
+    parts = [record.split(" ", 1) for record in records]
+    return "".join(f"type={kind} {stamp} {fields}\n" for kind, fields in parts)
+
+
+def call(pid: int, comm: str = "cat", *, ppid: int = 1, ok: str = "yes", rest: str = "") -> str:
+    return (
+        f"SYSCALL arch=c000003e syscall=257 success={ok} exit=0 items=0 ppid={ppid} pid={pid}"
+        f' auid=1000 uid=0 ses=3 comm="{comm}" exe="/bin/{comm}" key=(null){rest}'
+    )
+
+
+def inside(contid: str, *more: str, number: int = 1) -> tuple[str, ...]:
+    return (f"UNKNOWN[1340] record={number} contid={contid}", *more)
+
+
+def birth(second: int, serial: int, contid: str, opid: int, *, ok: str = "yes") -> str:
+    op = f"UNKNOWN[1344] op=set opid={opid} contid={contid} old-contid=-1"
+    return event(second, serial, op, call(opid - 1, "runc", ok=ok))
+
+
+def end(second: int, serial: int, contid: str, opid: int) -> str:
+    return event(second, serial, f"UNKNOWN[1344] op=drop opid={opid} contid=-1 old-contid={contid}")
+
+
+def write(folder: Path, *texts: str, host: str = "alpha", name: str = "audit.log") -> Path:
+    path = folder / host / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(texts))
+    return path
+
+
+def read(*places: Path | str) -> Model:
+    return Model(read_logs(find_sources([str(place) for place in places])))
+
+
+def ask(question: str, place: Path | Model, **narrowed: Any) -> list[dict[str, Any]]:
+    model = place if isinstance(place, Model) else read(place)
+    answer: Answer = questions.QUESTIONS[question](model, Asked(**narrowed))
+    return answer.rows
+
+
+def told(rows: Sequence[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+@pytest.fixture
+def two_hosts(tmp_path: Path) -> Path:
+    """4711 with 4712 in it on alpha; 4711 goes on on beta."""
+    write(
+        tmp_path,
+        birth(0, 1, "4711", 101),
+        event(1, 2, *inside("4711", call(101, rest=" record=1"))),
+        birth(2, 3, "4712,^4711", 102),
+        event(3, 4, *inside("4712,^4711", call(102, rest=" record=1"))),
+        event(4, 5, call(7, "sshd")),
+        end(5, 6, "4712,^4711", 102),
+        end(6, 7, "4711", 101),
+    )
+    write(
+        tmp_path,
+        birth(20, 2, "4711", 55),
+        event(21, 3, *inside("4711", call(55, rest=" record=1"))),
+        host="beta",
+    )
+    return tmp_path
+
+
+def test_births_nesting_moves_and_ends(two_hosts: Path) -> None:
+    rows = ask("containers", two_hosts)
+    assert told(rows, "container", "host", "inside", "moved", "events") == [
+        ("4711", "alpha", "", "", 1),
+        ("4712", "alpha", "4711", "", 1),
+        ("4711", "beta", "", "moved from alpha", 1),
+    ]
+    assert rows[0]["born"] == "2026-11-18T11:06:40.000Z"
+    assert [row["ended"][17:19] for row in rows] == ["46", "45", ""]
+    assert rows[0]["by"] == "runc[100] for 1000"
+
+
+def test_every_event_has_a_place_and_a_reason(two_hosts: Path) -> None:
+    rows = ask("events", two_hosts)
+    assert told(rows, "serial", "container", "role", "reason") == [
+        (1, "4711", "birth", "id"),
+        (2, "4711", "subject", "id"),
+        (3, "4712", "birth", "id"),
+        (4, "4712", "subject", "id"),
+        (5, "", "", "host"),
+        (6, "4712", "end", "id"),
+        (7, "4711", "end", "id"),
+        (2, "4711", "birth", "id"),
+        (3, "4711", "subject", "id"),
+    ]
+    assert told(rows[:1], "auid", "ses", "comm") == [("1000", "3", "runc")]
+
+
+def test_questions_can_be_narrowed(two_hosts: Path) -> None:
+    model = read(two_hosts)
+    assert len(ask("events", model, container="4711")) == 5
+    assert len(ask("events", model, container="4711", host="beta")) == 2
+    assert len(ask("events", model, auid="1000", ses="3")) == 7
+    assert ask("events", model, auid="1001") == []
+    time = questions.parse_time("2026-11-18T11:06:45.500")
+    running = ask("containers", model, host="alpha", since_ms=time, until_ms=time)
+    assert told(running, "container") == [("4711",)]
+
+
+def test_targets_and_packets_have_roles_of_their_own(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        birth(0, 1, "1", 11),
+        birth(0, 2, "2", 12),
+        event(
+            *(1, 3),
+            *inside("1", call(11, rest=" record=1")),
+            *inside("2", 'OBJ_PID opid=12 oauid=-1 ocomm="x" record=2', number=2),
+        ),
+        event(2, 4, *inside("1,2", "NETFILTER_PKT mark=0 saddr=127.0.0.1 record=1")),
+    )
+    model = read(tmp_path)
+    rows = [row for row in ask("events", model) if row["serial"] > 2]
+    assert told(rows, "serial", "container", "role") == [
+        (3, "1", "subject"),
+        (3, "2", "target"),
+        (4, "1", "packet"),
+        (4, "2", "packet"),
+    ]
+    assert told(ask("shared-netns", model), "containers") == [("1,2",)]
+
+
+def test_a_refused_name_makes_no_container(tmp_path: Path) -> None:
+    write(tmp_path, birth(0, 1, "4711", 101, ok="no"), event(1, 2, call(101)))
+    model = read(tmp_path)
+    assert ask("containers", model) == []
+    assert told(ask("events", model), "role") == [("refused",), ("",)]
+    assert len(questions.refused(model)) == 1
+
+
+def test_a_lost_id_is_found_by_descent_or_said_to_be_lost(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        birth(0, 1, "4711", 101),
+        event(1, 2, *inside("4711", call(300, rest=" record=1"))),
+        event(2, 3, call(301, ppid=300, rest=" record=1")),
+        event(3, 4, call(302, ppid=301, rest=" record=1")),
+        event(4, 5, call(900, ppid=901, rest=" record=1")),
+        end(5, 6, "4711", 101),
+        event(6, 7, call(303, ppid=300, rest=" record=1")),
+    )
+    rows = ask("events", tmp_path)
+    assert told(rows, "serial", "container", "reason", "why")[2:] == [
+        (3, "4711", "descent", ""),
+        (4, "4711", "descent", ""),
+        (5, "", "unknown", LOST),
+        (6, "4711", "id", ""),
+        (7, "", "unknown", LOST),
+    ]
+
+
+def test_a_lost_id_is_found_by_its_namespaces(tmp_path: Path) -> None:
+    own = f"UNKNOWN[1341] {SPACES.format(4026532174, 4026532178, 4026532177)}"
+    write(
+        tmp_path,
+        event(1, 2, *inside("4711", call(300, rest=" record=1"), own)),
+        event(2, 3, call(901, ppid=900, rest=" record=1"), own),
+    )
+    rows = ask("events", tmp_path)
+    assert told(rows, "container", "reason") == [("4711", "id"), ("4711", "namespaces")]
+
+
+def test_without_ids_a_set_of_namespaces_is_a_container(tmp_path: Path) -> None:
+    own = f"UNKNOWN[1341] {SPACES.format(4026532174, 4026531840, 4026532177)}"
+    born = "UNKNOWN[1342] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
+    gone = "UNKNOWN[1343] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
+    subject = ' old-inode=4026531841 ppid=1 pid=131 auid=1000 uid=0 ses=3 comm="unshare"'
+    write(
+        tmp_path,
+        event(0, 1, born + subject),
+        event(1, 2, call(131), own),
+        event(2, 3, call(7), f"UNKNOWN[1341] {HOST_SPACES}"),
+        event(3, 4, gone),
+        # The same numbers again are another container.
+        event(4, 5, born + subject),
+        event(5, 6, call(140), own),
+    )
+    model = read(tmp_path)
+    rows = [row for row in ask("events", model) if row["what"].startswith("SYSCALL")]
+    assert told(rows, "serial", "reason") == [(2, "namespaces"), (3, "host"), (6, "namespaces")]
+    assert rows[0]["container"] != rows[2]["container"]
+    assert rows[0]["container"].startswith("ns:mnt4026532174+1")
+    first, second = ask("containers", model)
+    assert (first["ended"][17:19], second["ended"], first["by"]) == (
+        "43",
+        "",
+        "unshare[131] for 1000",
+    )
+
+
+def test_tasks_in_one_network_namespace_share_it(tmp_path: Path) -> None:
+    shared = f"UNKNOWN[1341] {SPACES.format(4026532174, 4026532178, 4026531836)}"
+    write(
+        tmp_path,
+        event(1, 2, *inside("1", call(11, rest=" record=1"), shared)),
+        event(2, 3, *inside("2", call(12, rest=" record=1"), shared)),
+        event(3, 4, *inside("3", call(13, rest=" record=1"), f"UNKNOWN[1341] {HOST_SPACES}")),
+    )
+    rows = ask("shared-netns", tmp_path)
+    assert told(rows, "netns", "containers") == [("net:[4026532178]", "1,2")]
+
+
+def test_a_kernel_that_names_nothing_is_said_to(tmp_path: Path) -> None:
+    write(tmp_path, event(0, 1, call(5)))
+    assert told(ask("unattributed", tmp_path), "why") == [(NO_SPEECH,)]
+
+
+def test_boots_begin_when_serials_do(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        *(event(second, second + 1, call(5)) for second in range(10)),
+        # Late records and system calls that took long are no boot.
+        event(3, 4, call(5)),
+        event(1, 11, call(5)),
+        *(event(100 + second, second + 1, call(6)) for second in range(4)),
+    )
+    assert told(ask("hosts", tmp_path), "boot", "unknown") == [(1, 11), (2, 4)]
+
+
+def test_a_clock_that_jumps_is_told(tmp_path: Path) -> None:
+    seconds = [1000, 1001, 1002, 3, 4, 5]
+    write(tmp_path, *(event(at, number + 1, call(5)) for number, at in enumerate(seconds)))
+    model = read(tmp_path)
+    assert len(ask("hosts", model)) == 1
+    assert any("clock was set back" in note for note in model.index.notes)
+
+
+def test_rotated_and_compressed_logs_are_one_stream(two_hosts: Path) -> None:
+    folder = two_hosts / "alpha"
+    whole = (folder / "audit.log").read_bytes()
+    plain = ask("events", two_hosts)
+    lines = whole.splitlines(keepends=True)
+    (folder / "audit.log").write_bytes(b"".join(lines[9:]))
+    (folder / "audit.log.1.xz").write_bytes(lzma.compress(b"".join(lines[6:9])))
+    (folder / "audit.log.2.gz").write_bytes(gzip.compress(b"".join(lines[3:6])))
+    with pa.CompressedOutputStream(str(folder / "audit.log.10.zst"), "zstd") as file:
+        file.write(b"".join(lines[:3]))
+    assert ask("events", two_hosts) == plain
+
+
+def test_the_same_log_twice_is_read_once(two_hosts: Path) -> None:
+    log = two_hosts / "alpha/audit.log"
+    copy = two_hosts / "copy.log"
+    copy.write_bytes(gzip.decompress(gzip.compress(log.read_bytes()[:-400])))
+    short = copy.read_bytes().rpartition(b"\n")[0] + b"\n"
+    copy.write_bytes(short)
+    (two_hosts / "link.log").symlink_to(log)
+    model = read(log, log, two_hosts / "link.log", copy)
+    assert told(ask("containers", model), "container", "events") == [("4711", 1), ("4712", 1)]
+    assert model.index.records == len(log.read_bytes().splitlines())
+    assert sum("read once" in note for note in model.index.notes) == 3
+
+
+def test_two_hosts_of_one_name_are_kept_apart(two_hosts: Path) -> None:
+    model = read(f"web={two_hosts / 'alpha'}", f"web={two_hosts / 'beta'}")
+    assert told(ask("hosts", model), "host", "boot") == [("web", 1), ("web", 2)]
+    assert any("web is the name of the logs in 2 places" in note for note in model.index.notes)
+
+
+def test_two_hosts_of_one_name_in_one_file_are_noticed(tmp_path: Path) -> None:
+    rows = [
+        line
+        for number in range(4)
+        for line in (
+            event(number, 1000 + number, call(1)),
+            event(number, 1000 + number, call(1)),
+            event(number, 10 + number, call(2)),
+            event(number, 10 + number, call(2)),
+        )
+    ]
+    write(tmp_path, *rows)
+    assert any("two hosts with this name?" in note for note in read(tmp_path).index.notes)
+
+
+def test_damage_is_counted_and_the_rest_is_read(two_hosts: Path) -> None:
+    log = two_hosts / "alpha/audit.log"
+    text = log.read_bytes()
+    log.write_bytes(
+        b"Nov 25 12:00:00 kernel: hello\n\xff\xfe\n" + text + b"type=UNKNOWN[1999] "
+        b"msg=audit(1795000007.000:9): a=b\ntype=SYSCALL msg=audit(1795000008.000:10): arch=c0"
+    )
+    model = read(two_hosts)
+    assert dict(model.index.damage) == {"not a record": 2, "cut at the end of the file": 1}
+    assert dict(model.index.unknown) == {"UNKNOWN[1999]": 1}
+    whys = [row["why"] for row in ask("unattributed", model)]
+    assert whys == ["a record of it is damaged", *(f"{log}:{n} is not a record" for n in (1, 2))]
+    assert len(ask("containers", model)) == 3
+
+
+def test_an_archive_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
+    path = write(tmp_path, *(event(n, n + 1, call(n)) for n in range(3000)))
+    whole = gzip.compress(path.read_bytes())
+    path.unlink()
+    (tmp_path / "alpha/audit.log.gz").write_bytes(whole[: len(whole) // 2])
+    model = read(tmp_path)
+    assert 100 < model.index.records < 3000
+    assert any("ends in the middle" in note for note in model.index.notes)
+    assert len(ask("events", model)) >= model.index.records - 1
+
+
+def test_places_without_logs_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "audit.log").write_bytes(b"")
+    for place, message in ((tmp_path / "none", "there is no"), (tmp_path / "b=c", "there is no")):
+        with pytest.raises(UsageError, match=message):
+            find_sources([str(place)])
+    found = find_sources([str(tmp_path)])
+    assert [note for note in found.notes if "is empty" in note]
+    (tmp_path / "audit.log").unlink()
+    with pytest.raises(UsageError, match="no audit log"):
+        find_sources([str(tmp_path)])
+
+
+def test_a_folder_without_rights_is_told(two_hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = two_hosts / "beta"
+    real = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    # As root, whom the tests may run as, no folder is closed.
+    monkeypatch.setattr(os, "scandir", refuse)
+    model = read(two_hosts)
+    assert told(ask("hosts", model), "host") == [("alpha",)]
+    assert model.index.notes == [f"{closed} cannot be read: Permission denied"]
+
+
+def test_lists_of_containers() -> None:
+    assert split_list("4713,^4712,^4711") == [("4713", "4712,4711")]
+    assert split_list("1,2,^1") == [("1", ""), ("2", "1")]
+    assert split_list("-1") == split_list("18446744073709551615") == split_list("") == []
+
+
+def test_names_make_one_container_of_two_ids(two_hosts: Path, tmp_path: Path) -> None:
+    file = tmp_path / "names.json"
+    file.write_text(json.dumps({"4712": "web", "beta/4711": "web"}))
+    names = read_names(file)
+    rows = ask("containers", two_hosts, container="web", names=names)
+    assert told(rows, "container", "host", "moved") == [
+        ("4712", "alpha", ""),
+        ("4711", "beta", "moved from alpha as 4712"),
+    ]
+    assert {row["container"] for row in ask("events", two_hosts, container="web", names=names)} == {
+        "4711",
+        "4712",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "known"),
+    [
+        ({"id": "box", "init_process_pid": 7, "config": {"labels": ["nsaudit.contid=5"]}}, "box"),
+        ([{"ID": "c1", "Labels": {"nsaudit.contid": "5"}}], "c1"),
+        (
+            {
+                "kind": "PodList",
+                "items": [
+                    {
+                        "metadata": {
+                            "namespace": "shop",
+                            "name": "web-1",
+                            "annotations": {"nsaudit.contid/nginx": "5"},
+                        }
+                    }
+                ],
+            },
+            "shop/web-1/nginx",
+        ),
+    ],
+)
+def test_names_of_orchestrators(tmp_path: Path, data: object, known: str) -> None:
+    (tmp_path / "f").write_text(json.dumps(data))
+    assert read_names(tmp_path / "f").name_of("5", "any") == known
+
+
+@pytest.mark.parametrize("text", ["", "[", '{"1": 2}', "{}", "3", '{"items": [3]}'])
+def test_other_files_name_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "f").write_text(text)
+    with pytest.raises(UsageError, match="name"):
+        read_names(tmp_path / "f")
+
+
+def test_the_page_shows_hostile_values_harmlessly(tmp_path: Path) -> None:
+    evil = '"</script><script>alert(1)</script>"'
+    write(
+        tmp_path,
+        birth(0, 1, "4711", 101),
+        event(1, 2, *inside("4711", call(101, rest=" record=1").replace('"cat"', evil, 1))),
+        host="<b>host",
+    )
+    index: Index = read_logs(find_sources([str(tmp_path)]))
+    text = page.render(Model(index), Asked(), ["a <remark>"])
+    assert "<script>alert" not in text
+    assert "<b>host" not in text
+    assert "<remark>" not in text
+    assert text.count("<script") == text.count("</script>") == 2
+    assert "\\u003c/script\\u003e" in text
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert Names().name_of("4711", "x") == ""
+
+
+def test_the_command_answers_in_four_forms(
+    two_hosts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(two_hosts)
+    assert cli._main(["trail", "containers", place]) == 0
+    table = capsys.readouterr().out
+    assert "moved from alpha" in table
+    assert "15 lines in 2 files" in table
+    assert cli._main(["trail", "events", place, "--container", "4712", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["role"] for row in rows] == ["birth", "subject", "end"]
+    parquet, html = tmp_path / "e.parquet", tmp_path / "e.html"
+    words = ["trail", "events", place, "--parquet", str(parquet), "--html", str(html)]
+    assert cli._main(words) == 0
+    assert pyarrow.parquet.read_table(parquet).num_rows == 9
+    assert "<title>Containers on alpha, beta</title>" in html.read_text()
+    assert cli._main(["trail", "events", place, "--since", "yesterday"]) == 2
+    assert cli._main(["trail", "hosts", place, "--html", str(tmp_path / "no/f")]) == 69
+
+
+def test_other_commands_do_not_import_the_engine() -> None:
+    code = "import sys, harness.cli; print({'ibis', 'duckdb', 'pyarrow', 'numpy'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,108 @@
+"""Tells the boots of a host apart, and clocks that jump.
+
+A kernel numbers its events from 1 on (``audit_serial`` in ``kernel/audit.c``), so a number that
+is much smaller than the one before it is of another boot. The records of one boot may come
+late and out of order: the time of a system call is that of its begin, and what came late has
+been followed by larger numbers. auditd gives its own records numbers that say nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from harness.trail.lines import Bools, Ints
+
+# A number must fall to less than half, which takes records that come late out.
+_FALL = 2
+_JUMP_MS = 60_000
+# No machine boots twice in this time.
+_TOO_SOON_MS = 3_000
+
+
+@dataclass(slots=True)
+class Boot:
+    """One boot of one host, as far as its records go. Times are ms since 1970, UTC."""
+
+    number: int
+    host: str
+    order: int
+    stream: int
+    place: str
+    first_ms: int
+    last_ms: int
+    serial: int = 0
+    last_serial_ms: int = 0
+    jumps: int = 0
+    collides: bool = False
+
+
+class Boots:
+    """Numbers boots; blocks have to come in the order of their stream."""
+
+    def __init__(self) -> None:
+        self.all: list[Boot] = []
+        self._current: dict[tuple[int, str], Boot] = {}
+        self._orders: dict[str, int] = {}
+
+    def assign(
+        self, stream: int, host: str, place: str, serial: Ints, time_ms: Ints, daemon: Bools
+    ) -> Ints:
+        """The boot of each of the records of one host, in their order."""
+        boots = np.zeros(len(serial), dtype=np.int64)
+        rows = np.flatnonzero(~daemon)
+        boot = self._current.get((stream, host))
+        before = boot.serial if boot else 0
+        previous = np.concatenate([[before], serial[rows][:-1]])
+        following = np.append(serial[rows][1:], 0)
+        falls = np.flatnonzero((serial[rows] * _FALL < previous) & (following * _FALL < previous))
+        begins = [int(rows[at]) for at in falls]
+        # auditd announces itself before it hands on what the new kernel had for it.
+        begins = [_with_daemon(at, daemon) for at in begins]
+        edges = [0, *begins, len(serial)]
+        for first, after in pairwise(edges):
+            if boot is None or first in begins:
+                boot = self._begin(stream, host, place, int(time_ms[min(first, len(serial) - 1)]))
+            if first < after:
+                part = slice(first, after)
+                boots[part] = boot.number
+                self._extend(boot, serial[part], time_ms[part], daemon[part])
+        return boots
+
+    def _begin(self, stream: int, host: str, place: str, time_ms: int) -> Boot:
+        order = self._orders[host] = self._orders.get(host, 0) + 1
+        boot = Boot(len(self.all), host, order, stream, place, time_ms, time_ms)
+        before = self._current.get((stream, host))
+        if before and abs(time_ms - before.first_ms) < _TOO_SOON_MS:
+            boot.collides = True
+        self.all.append(boot)
+        self._current[stream, host] = boot
+        return boot
+
+    @staticmethod
+    def _extend(boot: Boot, serial: Ints, time_ms: Ints, daemon: Bools) -> None:
+        boot.first_ms = min(boot.first_ms, int(time_ms.min()))
+        boot.last_ms = max(boot.last_ms, int(time_ms.max()))
+        kernel = np.flatnonzero(~daemon)
+        if not len(kernel):
+            return
+        # Two in a row have to be earlier: the time of one system call may be that of its begin.
+        times = time_ms[kernel]
+        if boot.last_serial_ms:
+            times = np.concatenate([[boot.last_serial_ms], times])
+        earlier = np.minimum.accumulate(times[::-1])[::-1]
+        latest = np.maximum.accumulate(times)
+        settled = np.flatnonzero((latest[:-1] - times[1:] > _JUMP_MS) & (times[1:] == earlier[1:]))
+        runs = np.flatnonzero(np.diff(settled, prepend=-2) > 1)
+        lengths = np.diff(np.append(runs, len(settled)))
+        boot.jumps += int(np.count_nonzero(lengths > 1))
+        boot.serial = int(serial[kernel][-1])
+        boot.last_serial_ms = int(times[-1])
+
+
+def _with_daemon(at: int, daemon: Bools) -> int:
+    while at and daemon[at - 1]:
+        at -= 1
+    return at

@@ -1,0 +1,250 @@
+"""Where each record of the logs is, as tables: what all questions are asked of.
+
+``lines`` has a row for each line, without its text; ``texts`` has those texts that say which
+container an event is of, and those that could not be read. Other texts are fetched from
+their files when somebody asks for an event.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import ibis
+import numpy as np
+import pyarrow as pa
+
+from harness.audit.records import Record, parse_record
+from harness.trail import lines as reading
+from harness.trail.boots import Boots
+from harness.trail.lines import Block, Ints, Numbers, Reader
+from harness.trail.sources import Found, Source, open_source
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
+LINES = pa.schema(
+    [
+        ("file", pa.int16()),
+        ("number", pa.int32()),
+        ("boot", pa.int32()),
+        ("kind", pa.int16()),
+        ("time_ms", pa.int64()),
+        ("serial", pa.int64()),
+        ("place", pa.int64()),
+        ("size", pa.int32()),
+        ("damage", pa.int8()),
+    ]
+)
+TEXTS = pa.schema(
+    [
+        ("file", pa.int16()),
+        ("number", pa.int32()),
+        ("boot", pa.int32()),
+        ("kind", pa.string()),
+        ("time_ms", pa.int64()),
+        ("serial", pa.int64()),
+        ("damage", pa.int8()),
+        ("text", pa.string()),
+    ]
+)
+# The types whose texts are kept: who is where, and what the numbers of CONTAINER_ID stand in.
+KEPT = (
+    *("CONTAINER_ID", "CONTAINER_OP", "SET_CAPCONTID", "NS_INFO", "NS_INIT", "NS_DEL"),
+    *("OBJ_PID", "NETFILTER_PKT"),
+)
+_MEMORY = "1GB"
+_SHOWN = 2000
+
+
+@dataclass(slots=True)
+class Index:
+    """The tables of some logs, and what was found out while they were read."""
+
+    engine: Backend
+    sources: list[Source]
+    boots: Boots
+    kinds: Numbers
+    notes: list[str]
+    damage: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    records: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def table(self, name: str) -> Any:
+        """``lines`` or ``texts``, as an Ibis table."""
+        return self.engine.table(name)
+
+    def kind(self, name: str) -> int:
+        """The number of a type in ``lines``, or one that no line has."""
+        return self.kinds.get(name.encode(), -9)
+
+    def fetch(self, rows: Iterable[tuple[int, int, int]]) -> dict[tuple[int, int], Record]:
+        """The records at (file, place, size), by (file, place)."""
+        found: dict[tuple[int, int], Record] = {}
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for file, place, size in rows:
+            wanted.setdefault(file, []).append((place, size))
+        for number, places in wanted.items():
+            with open_source(self.sources[number].path) as opened:
+                at = 0
+                for place, size in sorted(places):
+                    if opened.seekable():
+                        opened.seek(place)
+                    else:
+                        opened.read(place - at)
+                    at = place + size
+                    text = opened.read(size).decode(errors="surrogateescape")
+                    found[number, place] = parse_record(text)
+        return found
+
+
+def read_logs(found: Found) -> Index:
+    """Reads all lines of all logs into tables; what cannot be read is counted."""
+    reader = Reader()
+    engine = ibis.duckdb.connect(memory_limit=_MEMORY)
+    index = Index(engine, found.sources, Boots(), reader.kinds, list(found.notes))
+    intake = _Intake(index, reader)
+    batches = pa.RecordBatchReader.from_batches(LINES, intake.batches())
+    # Ibis would take the whole stream into memory first.
+    engine.con.register("reading", batches)
+    engine.con.execute("create table lines as select * from reading")
+    engine.con.unregister("reading")
+    engine.create_table("texts", pa.Table.from_batches(intake.texts, TEXTS))
+    names = {number: kind.decode(errors="replace") for kind, number in reader.kinds.items()}
+    if unknown := [n for n, name in names.items() if name.startswith("UNKNOWN[")]:
+        rows = index.table("lines")
+        rows = rows.filter(rows.kind.isin(unknown)).group_by("kind").agg(number=ibis._.count())
+        for row in rows.to_pyarrow().to_pylist():
+            index.unknown[names[row["kind"]]] = row["number"]
+    _say_what_is_odd(index)
+    return index
+
+
+class _Intake:
+    """Turns blocks into batches of both tables, file by file."""
+
+    def __init__(self, index: Index, reader: Reader) -> None:
+        self.index, self.reader = index, reader
+        self.texts: list[pa.RecordBatch] = []
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        for number, source in enumerate(self.index.sources):
+            lines = 0
+            try:
+                with open_source(source.path) as file:
+                    for block in self.reader.read(file):
+                        if len(block.start):
+                            yield self._take(number, source, block, lines)
+                        lines += len(block.start)
+            except (OSError, EOFError, lzma.LZMAError) as error:
+                self.index.notes.append(
+                    f"{source.path} ends in the middle, after {lines} lines: {error}"
+                )
+
+    def _take(self, number: int, source: Source, block: Block, before: int) -> pa.RecordBatch:
+        self.index.records += len(block.start)
+        boot = self._boots(source, block)
+        numbers = np.arange(before + 1, before + 1 + len(block.start))
+        self._keep(number, source, block, boot, numbers)
+        columns = (
+            np.full(len(boot), number),
+            *(numbers, boot, block.kind, block.time_ms, block.serial),
+            *(block.start + block.offset, block.end - block.start, block.damage),
+        )
+        arrays = [
+            pa.array(column.astype(field.type.to_pandas_dtype()))
+            for column, field in zip(columns, LINES, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=LINES)
+
+    def _boots(self, source: Source, block: Block) -> Ints:
+        boot = np.full(len(block.start), -1, dtype=np.int64)
+        stamped = block.serial >= 0
+        daemons = [n for kind, n in self.reader.kinds.items() if kind.startswith(b"DAEMON_")]
+        daemon = np.isin(block.kind, daemons)
+        nodes = {number: name for name, number in self.reader.nodes.items()}
+        place = str(source.path.parent)
+        hosts: dict[str, list[int]] = {}
+        for node in np.unique(block.node[stamped]).tolist():
+            named = "" if source.fixed or node < 0 else nodes[node].decode(errors="replace")
+            hosts.setdefault(named or source.host, []).append(node)
+        for host, members in hosts.items():
+            rows = np.flatnonzero(stamped & np.isin(block.node, members))
+            boot[rows] = self.index.boots.assign(
+                *(source.stream, host, place),
+                *(block.serial[rows], block.time_ms[rows], daemon[rows]),
+            )
+        return boot
+
+    def _keep(self, number: int, source: Source, block: Block, boot: Ints, numbers: Ints) -> None:
+        kinds = self.reader.kinds
+        wanted = [kinds[kind.encode()] for kind in KEPT if kind.encode() in kinds]
+        keep = np.isin(block.kind, wanted) | (block.damage > 0)
+        keep[self._orphans(block)] = True
+        rows = np.flatnonzero(keep)
+        if not len(rows):
+            return
+        names = {number: name.decode(errors="replace") for name, number in kinds.items()}
+        texts = []
+        for at in rows.tolist():
+            raw = block.text(at)
+            texts.append(raw[:_SHOWN].decode(errors="backslashreplace"))
+        for at in np.flatnonzero(block.damage > 0).tolist():
+            reason = reading.DAMAGE[int(block.damage[at])]
+            self.index.damage[reason] += 1
+            where = f"{source.path}:{numbers[at]}"
+            self.index.examples.setdefault(reason, where)
+        columns = [
+            pa.array(np.full(len(rows), number), pa.int16()),
+            pa.array(numbers[rows], pa.int32()),
+            pa.array(boot[rows], pa.int32()),
+            pa.array([names.get(kind, "") for kind in block.kind[rows].tolist()], pa.string()),
+            pa.array(block.time_ms[rows]),
+            pa.array(block.serial[rows]),
+            pa.array(block.damage[rows], pa.int8()),
+            pa.array(texts, pa.string()),
+        ]
+        self.texts.append(pa.RecordBatch.from_arrays(columns, schema=TEXTS))
+
+    def _orphans(self, block: Block) -> Ints:
+        """System calls that point to a CONTAINER_ID that is not in this block."""
+        kinds = self.reader.kinds
+        calls = np.flatnonzero(block.kind == kinds.get(b"SYSCALL", -9))
+        named = block.serial[block.kind == kinds.get(b"CONTAINER_ID", -9)]
+        calls = calls[~np.isin(block.serial[calls], named)]
+        data = block.data
+        return np.array(
+            [
+                at
+                for at in calls.tolist()
+                if data.rfind(b" record=", int(block.start[at]), int(block.end[at])) >= 0
+            ],
+            dtype=np.int64,
+        )
+
+
+def _say_what_is_odd(index: Index) -> None:
+    by_host: dict[str, set[int]] = {}
+    for boot in index.boots.all:
+        by_host.setdefault(boot.host, set()).add(boot.stream)
+        if boot.jumps:
+            index.notes.append(
+                f"{boot.host}, boot {boot.order}: the clock was set back {boot.jumps} times;"
+                " serial numbers give the order"
+            )
+    for host in sorted({boot.host for boot in index.boots.all if boot.collides}):
+        index.notes.append(
+            f"{host}: the serial numbers begin again at once: two hosts with this name?"
+            " HOST=PATH tells them apart"
+        )
+    for host, streams in by_host.items():
+        if len(streams) > 1:
+            places = sorted({boot.place for boot in index.boots.all if boot.host == host})
+            index.notes.append(
+                f"{host} is the name of the logs in {len(streams)} places, which are kept apart:"
+                f" {', '.join(places)}; HOST=PATH gives them names"
+            )

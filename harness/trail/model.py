@@ -1,0 +1,399 @@
+"""Which container each event is of, and the reason for saying so.
+
+By id: a CONTAINER_ID of its own, or CONTAINER_OP, names it. By its namespaces: NS_INFO has a
+set that means one container. By descent: its task, or that task's parent, is known to be in a
+container. Else an event is the host's, where its kernel would have named a container, or it
+is unknown, and why is said. See ``kernel-patches/contid`` and ``nsid`` for the records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ibis
+
+from harness.audit.records import Record, parse_record
+from harness.trail import spaces
+from harness.trail.index import Index
+
+KEY = ("boot", "time_ms", "serial")
+BY_ID, BY_NAMESPACES, BY_DESCENT, HOST, UNKNOWN = "id", "namespaces", "descent", "host", "unknown"
+
+NO_SPEECH = "its kernel names neither containers nor namespaces"
+LOST = "its CONTAINER_ID is missing, and nothing else tells"
+DAMAGED = "a record of it is damaged"
+
+_ATTRIBUTED = {
+    **{"boot": "int32", "time_ms": "int64", "serial": "int64", "container": "string"},
+    **{"parents": "string", "role": "string", "reason": "string"},
+}
+
+
+@dataclass(slots=True)
+class Birth:
+    """Who put which task into a container. ``refused`` when the kernel did not let it."""
+
+    boot: int
+    time_ms: int
+    serial: int
+    container: str
+    parents: str
+    opid: str
+    call: Record | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the write that this is about failed."""
+        return bool(self.call and self.call.fields.get("success") == "no")
+
+
+@dataclass(slots=True)
+class Model:
+    """The containers in an index. Tables are Ibis expressions; each is worked out once."""
+
+    index: Index
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def _keep(self, name: str, make: Any) -> Any:
+        if name not in self.made:
+            self.made[name] = self.index.engine.create_table(name, make())
+        return self.made[name]
+
+    def _texts(self, *kinds: str) -> Any:
+        texts = self.index.table("texts")
+        return texts.filter(texts.kind.isin(kinds), texts.damage == 0, texts.boot >= 0)
+
+    # -- by id ---------------------------------------------------------------------------
+
+    @property
+    def lists(self) -> Any:
+        """Each list of containers that some record has, and the containers in it."""
+        return self._keep("lists", self._make_lists)
+
+    def _make_lists(self) -> Any:
+        named = self._texts("CONTAINER_ID", "CONTAINER_OP").text
+        found: set[str] = set()
+        for name in ("contid", "old-contid"):
+            expr = named.re_extract(rf" {name}=(\S+)", 1).name("list").as_table().distinct()
+            found |= set(expr.to_pyarrow()["list"].to_pylist())
+        rows = [
+            {"list": text, "container": own, "parents": parents}
+            for text in sorted(found - {""})
+            for own, parents in split_list(text)
+        ]
+        return _table(rows, {"list": "string", "container": "string", "parents": "string"})
+
+    @property
+    def births(self) -> list[Birth]:
+        """Every CONTAINER_OP of op=set, with the system call that it is part of."""
+        if "births" not in self.made:
+            ops = self._texts("CONTAINER_OP").filter(lambda t: t.text.contains(" op=set "))
+            records = [
+                (row["boot"], row["time_ms"], row["serial"], parse_record(row["text"]))
+                for row in ops.to_pyarrow().to_pylist()
+            ]
+            calls = self.records_of(ops.select(*KEY).distinct(), "SYSCALL")
+            births = []
+            for boot, time_ms, serial, record in records:
+                own, parents = (split_list(record.fields.get("contid", "")) or [("", "")])[0]
+                call = next(iter(calls.get((boot, time_ms, serial), [])), None)
+                births.append(
+                    Birth(boot, time_ms, serial, own, parents, record.fields.get("opid", ""), call)
+                )
+            self.made["births"] = births
+        return list(self.made["births"])
+
+    @property
+    def by_id(self) -> Any:
+        """Who took part in each event, as CONTAINER_ID and CONTAINER_OP have it."""
+        return self._keep("by_id", self._make_by_id)
+
+    def _make_by_id(self) -> Any:
+        ids = self._texts("CONTAINER_ID").mutate(
+            record=ibis._.text.re_extract(r" record=(\d+)", 1),
+            list=ibis._.text.re_extract(r" contid=(\S+)", 1),
+        )
+        marks = self._texts("OBJ_PID", "NETFILTER_PKT")
+        marks = marks.select(
+            *KEY,
+            record=marks.text.re_extract(r" record=(\d+)(?:\x1d|$)", 1),
+            marked=marks.kind,
+        ).distinct()
+        roles = {"OBJ_PID": "target", "NETFILTER_PKT": "packet"}
+        named = (
+            ids.left_join(marks, [*KEY, "record"])
+            .inner_join(self.lists, "list")
+            .select(
+                *KEY,
+                "container",
+                "parents",
+                role=ibis._.marked.cases(*roles.items(), else_="subject"),
+            )
+        )
+        refused = {(one.boot, one.serial) for one in self.births if one.refused}
+        ops = self._texts("CONTAINER_OP")
+        ops = ops.mutate(
+            verb=ops.text.re_extract(r" op=(\S+)", 1),
+            list=ibis.ifelse(
+                ops.text.contains(" op=drop "),
+                ops.text.re_extract(r" old-contid=(\S+)", 1),
+                ops.text.re_extract(r" contid=(\S+)", 1),
+            ),
+        )
+        refusals = _table(
+            [{"boot": boot, "serial": serial, "no": True} for boot, serial in sorted(refused)],
+            {"boot": "int32", "serial": "int64", "no": "boolean"},
+        )
+        done = (
+            ops.left_join(refusals, ["boot", "serial"])
+            .inner_join(self.lists, "list")
+            .select(
+                *KEY,
+                "container",
+                "parents",
+                role=ibis.ifelse(
+                    ibis._.no.fill_null(False),
+                    "refused",
+                    ibis._.verb.cases(("set", "birth"), ("drop", "end"), else_="other"),
+                ),
+            )
+        )
+        # The end of a container whose tasks are in a list is the end of the innermost one only.
+        both = ibis.union(named, done).distinct()
+        return both.filter(both.container != "").mutate(reason=ibis.literal(BY_ID))
+
+    # -- by namespaces -------------------------------------------------------------------
+
+    @property
+    def infos(self) -> Any:
+        """NS_INFO of each event, with what its set of namespaces means then."""
+        return self._keep("infos", self._make_infos)
+
+    def _infos(self) -> Any:
+        texts = self._texts("NS_INFO")
+        return texts.mutate(spaces=texts.text.re_extract(r"\): (dev=[^\x1d]*)", 1))
+
+    @property
+    def eras(self) -> list[spaces.Era]:
+        """What each set of namespaces means, and from when to when."""
+        if "eras" not in self.made:
+            sets = self._infos().select("boot", "spaces").distinct().order_by("boot", "spaces")
+            lives: dict[int, list[Record]] = {}
+            for row in self._texts("NS_INIT", "NS_DEL").order_by("serial").to_pyarrow().to_pylist():
+                lives.setdefault(row["boot"], []).append(parse_record(row["text"]))
+            rows = [
+                (
+                    row["boot"],
+                    row["spaces"],
+                    parse_record(f"type=NS_INFO msg=audit(1.000:1): {row['spaces']}"),
+                )
+                for row in sets.to_pyarrow().to_pylist()
+            ]
+            self.made["eras"] = spaces.eras(rows, lives)
+        return list(self.made["eras"])
+
+    def _make_infos(self) -> Any:
+        eras = _table(
+            [
+                {
+                    **{"boot": era.boot, "spaces": era.spaces, "container": era.container},
+                    **{"since": era.since, "until": era.until, "net": era.net},
+                }
+                for era in self.eras
+            ],
+            {
+                **{"boot": "int32", "spaces": "string", "container": "string"},
+                **{"since": "int64", "until": "int64", "net": "string"},
+            },
+        )
+        joined = self._infos().inner_join(eras, ["boot", "spaces"])
+        joined = joined.filter(joined.serial >= joined.since, joined.serial < joined.until)
+        return joined.select(*KEY, "spaces", "net", "container", "since")
+
+    @property
+    def speech(self) -> dict[int, set[str]]:
+        """For each boot, whether its kernel names containers (contid), namespaces (nsid)."""
+        if "speech" not in self.made:
+            texts = self.index.table("texts")
+            rows = texts.filter(texts.damage == 0).select("boot", "kind").distinct().to_pyarrow()
+            speech: dict[int, set[str]] = {boot.number: set() for boot in self.index.boots.all}
+            for row in rows.to_pylist():
+                if row["kind"] in ("CONTAINER_ID", "CONTAINER_OP", "SET_CAPCONTID"):
+                    speech.setdefault(row["boot"], set()).add("contid")
+                elif row["kind"].startswith("NS_"):
+                    speech.setdefault(row["boot"], set()).add("nsid")
+            self.made["speech"] = speech
+        return dict(self.made["speech"])
+
+    @property
+    def attributed(self) -> Any:
+        """Each event that is of a container: who, in what role, and why that is said."""
+        return self._keep("attributed", self._make_attributed)
+
+    def _make_attributed(self) -> Any:
+        speech = self.speech
+        silent = [boot for boot, words in speech.items() if words == {"nsid"}]
+        both = [boot for boot, words in speech.items() if {"nsid", "contid"} <= words]
+        parts = [self.by_id.select(*_ATTRIBUTED)]
+        if silent:
+            own = self.infos.filter(self.infos.boot.isin(silent), self.infos.container != "")
+            parts.append(_named(own, BY_NAMESPACES))
+        orphans = self._orphans
+        if both:
+            told = self._meaning_of_sets().inner_join(
+                self.infos.semi_join(orphans, list(KEY)).drop("container"),
+                ["boot", "spaces", "since"],
+            )
+            parts.append(_named(told, BY_NAMESPACES))
+        rows = self._descended(orphans) if "contid" in set().union(*speech.values()) else []
+        descended = _table(rows, _ATTRIBUTED)
+        if both:
+            descended = descended.anti_join(parts[-1], list(KEY))
+        return ibis.union(*parts, descended)
+
+    def _meaning_of_sets(self) -> Any:
+        """Sets of namespaces in which only tasks of one container were seen."""
+        subjects = self.by_id.filter(self.by_id.role == "subject").drop("parents")
+        seen = self.infos.drop("container").inner_join(subjects, list(KEY))
+        groups = seen.group_by("boot", "spaces", "since").agg(
+            container=ibis._.container.max(), number=ibis._.container.nunique()
+        )
+        return groups.filter(groups.number == 1)
+
+    @property
+    def _orphans(self) -> Any:
+        """Events whose SYSCALL points to a CONTAINER_ID that is not there."""
+        calls = self._texts("SYSCALL")
+        return calls.anti_join(self._texts("CONTAINER_ID"), list(KEY))
+
+    def _descended(self, orphans: Any) -> list[dict[str, object]]:
+        rows = orphans.order_by("boot", "serial").to_pyarrow().to_pylist()
+        if not rows:
+            return []
+        ends = {
+            (one["boot"], one["container"]): one["serial"]
+            for one in self.by_id.filter(self.by_id.role == "end").to_pyarrow().to_pylist()
+        }
+        # Who is known to be in which container, from which event on.
+        inside: dict[tuple[int, str], tuple[int, str, str]] = {
+            (one.boot, one.opid): (one.serial, one.container, one.parents)
+            for one in self.births
+            if not one.refused
+        }
+        boots = sorted({row["boot"] for row in rows})
+        subjects = self.by_id.filter(self.by_id.role == "subject", self.by_id.boot.isin(boots))
+        calls = self.records_of(subjects.select(*KEY).distinct(), "SYSCALL")
+        for one in subjects.order_by("serial").to_pyarrow().to_pylist():
+            for call in calls.get((one["boot"], one["time_ms"], one["serial"]), []):
+                inside.setdefault(
+                    (one["boot"], call.fields.get("pid", "")),
+                    (one["serial"], one["container"], one["parents"]),
+                )
+        found: list[dict[str, object]] = []
+        for row in rows:
+            call = parse_record(row["text"])
+            for name in ("pid", "ppid"):
+                known = inside.get((row["boot"], call.fields.get(name, "")))
+                if not known:
+                    continue
+                since, container, parents = known
+                end = ends.get((row["boot"], container), spaces.FOREVER)
+                if (name == "pid" or since <= row["serial"]) and row["serial"] <= max(end, since):
+                    inside.setdefault((row["boot"], call.fields.get("pid", "")), known)
+                    found.append(
+                        {
+                            **{name: row[name] for name in KEY},
+                            **{"container": container, "parents": parents},
+                            **{"role": "subject", "reason": BY_DESCENT},
+                        }
+                    )
+                    break
+        return found
+
+    # -- the others ------------------------------------------------------------------------
+
+    @property
+    def others(self) -> Any:
+        """Each event that is of no container: the host's, or unknown and why."""
+        return self._keep("others", self._make_others)
+
+    def _make_others(self) -> Any:
+        lines = self.index.table("lines")
+        daemon = [n for kind, n in self.index.kinds.items() if kind.startswith(b"DAEMON_")]
+        events = (
+            lines.filter(lines.boot >= 0)
+            .group_by(*KEY)
+            .agg(
+                damaged=ibis._.damage.max() > 0,
+                daemon=ibis._.kind.isin(daemon or [-9]).any(),
+            )
+            .anti_join(self.attributed, list(KEY))
+        )
+        orphans = self._orphans.select(*KEY).distinct().mutate(lost=True)
+        events = events.left_join(orphans, list(KEY)).select(*KEY, "damaged", "daemon", "lost")
+        silent = [boot for boot, words in self.speech.items() if not words] or [-9]
+        lost = events.lost.fill_null(False)
+        return events.mutate(
+            reason=ibis.cases(
+                (events.daemon, HOST),
+                (events.damaged | lost | events.boot.isin(silent), UNKNOWN),
+                else_=HOST,
+            ),
+            why=ibis.cases(
+                (events.daemon, "it is the daemon's own"),
+                (events.damaged, DAMAGED),
+                (lost, LOST),
+                (events.boot.isin(silent), NO_SPEECH),
+                else_="its kernel would have named a container",
+            ),
+        ).drop("damaged", "daemon", "lost")
+
+    # -- texts -----------------------------------------------------------------------------
+
+    def records_of(self, keys: Any, kind: str = "") -> dict[tuple[int, int, int], list[Record]]:
+        """The records of these events, in the order of the log; of one type, or all."""
+        lines = self.index.table("lines")
+        if kind:
+            lines = lines.filter(lines.kind == self.index.kind(kind))
+        rows = (
+            lines.semi_join(keys, list(KEY))
+            .order_by("file", "number")
+            .select(*KEY, "file", "place", "size")
+            .to_pyarrow()
+            .to_pylist()
+        )
+        records = self.index.fetch((row["file"], row["place"], row["size"]) for row in rows)
+        found: dict[tuple[int, int, int], list[Record]] = {}
+        for row in rows:
+            key = (row["boot"], row["time_ms"], row["serial"])
+            found.setdefault(key, []).append(records[row["file"], row["place"]])
+        return found
+
+
+def split_list(text: str) -> list[tuple[str, str]]:
+    """The containers in a list as records have it, each with what it is inside of, outwards.
+
+    ``4713,^4712,^4711`` is one container and its two ancestors; ``-1`` and 2**64 - 1 are none.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for part in text.split(","):
+        if part.startswith("^") and found:
+            found[-1][1].append(part[1:])
+        elif part.isdecimal() and part != "18446744073709551615":
+            found.append((part, []))
+    return [(own, ",".join(parents)) for own, parents in found]
+
+
+def _named(table: Any, reason: str) -> Any:
+    return table.select(
+        *KEY,
+        "container",
+        parents=ibis.literal(""),
+        role=ibis.literal("subject"),
+        reason=ibis.literal(reason),
+    ).distinct()
+
+
+def _table(rows: list[dict[str, Any]], schema: dict[str, str]) -> Any:
+    return ibis.memtable(rows, schema=schema)

@@ -1,0 +1,77 @@
+"""One HTML page: a lane for each container, across hosts, with what it did and when.
+
+The page is one file that loads nothing. What came from logs is hostile: Jinja escapes it, the
+script takes it from JSON in which no ``<`` is left and only ever sets it as text, and a
+content security policy lets no other script run. Without a script there is still the table.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.trail import questions
+from harness.trail.model import Model
+from harness.trail.questions import Asked
+
+# A page with more than this is no longer pleasant to open.
+MOST_EVENTS = 20_000
+_MOST_RECORDS = 2_000
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_page(model: Model, asked: Asked, remarks: Sequence[str], path: Path) -> None:
+    """Writes the page to a file. Raises OSError."""
+    path.write_text(render(model, asked, remarks), encoding="utf-8")
+
+
+def render(model: Model, asked: Asked, remarks: Sequence[str]) -> str:
+    """The page: containers and events as they were asked for. ``remarks`` stand below."""
+    containers = questions.containers(model, asked).rows
+    events = [row for row in questions.events(model, asked).rows if row["container"]]
+    style = (_TEMPLATES / "trail.css").read_text(encoding="utf-8")
+    script = (_TEMPLATES / "trail.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("trail.html").render(
+        containers=_clean(containers),
+        remarks=_clean(remarks),
+        data=_clean(
+            {
+                "stays": containers,
+                "events": [_event(row) for row in events[:MOST_EVENTS]],
+            }
+        ),
+        left_off=max(0, len(events) - MOST_EVENTS),
+        count=len(events),
+        hosts=sorted({row["host"] for row in containers}),
+        style=Markup(style),
+        script=Markup(script),
+        digest=digest,
+    )
+
+
+def _event(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    shown = {name: row[name] for name in ("time", "host", "container", "name", "role", "reason")}
+    who = {name: row[name] for name in ("what", "auid", "ses", "success")}
+    return {**shown, **who, "records": [text[:_MOST_RECORDS] for text in row["records"]]}
+
+
+def _clean(value: Any) -> Any:
+    """Bytes that are not UTF-8 as \\xNN, control characters as signs for them."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return "".join(chr(0x2400 + ord(one)) if ord(one) < 0x20 else one for one in text)
+    if isinstance(value, Mapping):
+        return {name: _clean(one) for name, one in value.items()}
+    if isinstance(value, Sequence):
+        return [_clean(one) for one in value]
+    return value

@@ -1,0 +1,307 @@
+"""The questions that a trail answers: each returns rows, alike for all forms of output.
+
+Times are UTC, ISO 8601 with milliseconds. What came from a log is as it was there, with bytes
+that are not UTF-8 as ``\\udcXX``; whoever shows it makes it harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import ibis
+
+from harness.audit.records import Record
+from harness.errors import UsageError
+from harness.trail.model import KEY, Model
+from harness.trail.names import Names
+from harness.trail.stays import Stay, find_stays, refusals, sharing
+
+Row = dict[str, Any]
+LAST = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a question is narrowed to; empty is everything. Times are ms since 1970."""
+
+    container: str = ""
+    host: str = ""
+    since_ms: int = 0
+    until_ms: int = LAST
+    auid: str = ""
+    ses: str = ""
+    names: Names = field(default_factory=Names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Rows with the same keys, of which a table shows ``columns``."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Row]
+
+
+def parse_time(text: str) -> int:
+    """ms since 1970 of an ISO 8601 time (UTC if it names no zone) or of seconds since 1970."""
+    try:
+        if text.replace(".", "", 1).isdecimal() and len(text) > 8:
+            return round(float(text) * 1000)
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a time", hint="2026-11-25T12:00:00") from error
+    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def show_time(ms: int | None) -> str:
+    """A time as answers have it."""
+    if ms is None or not 0 <= ms < 253_402_300_800_000:
+        return ""
+    text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ms % 1000:03}Z"
+
+
+def containers(model: Model, asked: Asked) -> Answer:
+    """Which containers ran: where, from when to when, inside of what, and set by whom."""
+    stays = [stay for stay in find_stays(model, asked.names) if _wanted(stay, asked)]
+    rows = [
+        {
+            "container": stay.container,
+            "name": stay.name,
+            "host": stay.host,
+            "boot": stay.order,
+            "inside": stay.inside,
+            "born": show_time(stay.born_ms),
+            "first": show_time(stay.first_ms),
+            "last": show_time(stay.last_ms),
+            "ended": show_time(stay.ended_ms),
+            "events": stay.events,
+            "by": stay.by,
+            "moved": stay.moved,
+        }
+        for stay in stays
+    ]
+    return Answer(
+        title="containers",
+        columns=("container", "host", "first", "ended", "events", "inside", "moved", "by"),
+        rows=rows,
+    )
+
+
+def _wanted(stay: Stay, asked: Asked) -> bool:
+    begin = stay.first_ms if stay.born_ms is None else min(stay.born_ms, stay.first_ms)
+    # Without an end the container may have run on.
+    end = LAST if stay.ended_ms is None else stay.ended_ms
+    return (
+        asked.container in ("", stay.container, stay.name)
+        and asked.host in ("", stay.host)
+        and begin <= asked.until_ms
+        and end >= asked.since_ms
+    )
+
+
+def events(model: Model, asked: Asked) -> Answer:
+    """What was done: in a container, on a host, by a login; each event with its records."""
+    rows = model.attributed.select(*KEY, "container", "role", "reason", why=ibis.literal(""))
+    if asked.container:
+        ids = {asked.container} | asked.names.ids_of(asked.container)
+        rows = rows.filter(rows.container.isin(sorted(ids)))
+    else:
+        others = model.others.mutate(container=ibis.literal(""), role=ibis.literal(""))
+        rows = ibis.union(rows, others.select(*rows.columns))
+    return _event_answer("events", model, rows, asked)
+
+
+def unattributed(model: Model, asked: Asked) -> Answer:
+    """Events of which nothing tells where they belong, and lines that are no events."""
+    others = model.others
+    rows = others.filter(others.reason == "unknown")
+    rows = rows.mutate(container=ibis.literal(""), role=ibis.literal(""))
+    answer = _event_answer("unattributed", model, rows, asked)
+    texts = model.index.table("texts")
+    lines = texts.filter(texts.damage > 0, texts.boot < 0).order_by("file", "number")
+    for row in lines.to_pyarrow().to_pylist():
+        path = model.index.sources[row["file"]].path
+        answer.rows.append(
+            {
+                **dict.fromkeys(_EVENT_KEYS, ""),
+                **{"reason": "unknown", "why": f"{path}:{row['number']} is not a record"},
+                **{"what": "a line", "records": [row["text"]], "serial": 0, "boot": 0},
+            }
+        )
+    return Answer(title="unattributed", columns=("time", "host", "what", "why"), rows=answer.rows)
+
+
+_EVENT_KEYS = (
+    *("time", "host", "boot", "serial", "container", "name", "role", "reason", "why", "what"),
+    *("auid", "ses", "uid", "pid", "comm", "exe", "success", "key", "records"),
+)
+
+
+def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
+    boots = {boot.number: boot for boot in model.index.boots.all}
+    wanted = [n for n, boot in boots.items() if asked.host in ("", boot.host)]
+    table = table.filter(
+        table.boot.isin(wanted or [-9]),
+        table.time_ms >= asked.since_ms,
+        table.time_ms <= asked.until_ms,
+    )
+    ordered = table.order_by("time_ms", "boot", "serial", "container", "role")
+    listed = ordered.to_pyarrow().to_pylist()
+    records = model.records_of(table.select(*KEY).distinct())
+    rows = []
+    for one in listed:
+        boot = boots[one["boot"]]
+        told = records.get((one["boot"], one["time_ms"], one["serial"]), [])
+        row = {
+            "time": show_time(one["time_ms"]),
+            "host": boot.host,
+            "boot": boot.order,
+            "serial": one["serial"],
+            "container": one["container"],
+            "name": asked.names.name_of(one["container"], boot.host),
+            **{name: one[name] for name in ("role", "reason", "why")},
+            **_tell(told),
+            "records": [record.text for record in told],
+        }
+        if asked.auid in ("", row["auid"], _login(told)) and asked.ses in ("", row["ses"]):
+            rows.append(row)
+    return Answer(
+        title=title,
+        columns=("time", "host", "container", "role", "reason", "auid", "ses", "what"),
+        rows=rows,
+    )
+
+
+def _login(records: Sequence[Record]) -> str:
+    return next((one.fields["AUID"] for one in records if "AUID" in one.fields), "\0")
+
+
+def _tell(records: Sequence[Record]) -> Row:
+    """Who did what, from the record that tells most: the system call, else the first."""
+    telling = [one for one in records if one.type not in ("CONTAINER_ID", "NS_INFO", "PROCTITLE")]
+    calls = [one for one in telling if one.type == "SYSCALL"]
+    first = next(iter(calls or telling or records), None)
+    fields = first.fields if first else {}
+
+    def get(name: str) -> str:
+        return (first.get(name) or "") if first else ""
+
+    unset = ("4294967295", "-1")
+    row: Row = {
+        name: "" if fields.get(name, "") in unset else fields.get(name, "")
+        for name in ("auid", "ses", "uid", "pid")
+    }
+    key = fields.get("key", "")
+    row |= {"comm": get("comm"), "exe": get("exe"), "key": "" if key == "(null)" else key}
+    row["success"] = fields.get("success", "") or get("res")
+    row["what"] = _phrase(telling, calls)
+    return row
+
+
+def _phrase(telling: Sequence[Record], calls: Sequence[Record]) -> str:
+    others = [one for one in telling if one.type not in ("SYSCALL", "CWD")]
+    kinds = list(dict.fromkeys(one.type for one in others)) or ["SYSCALL"] * bool(calls)
+    parts = [" ".join(kinds)]
+    if calls:
+        call = calls[0].fields
+        name = call.get("SYSCALL", f"syscall {call.get('syscall', '?')}")
+        parts.append(f"{call.get('comm', '?')}: {name}")
+        if call.get("success") == "no":
+            parts.append("refused")
+    paths = [one.fields["name"] for one in others if one.type == "PATH" and "name" in one.fields]
+    if paths:
+        parts.append(paths[-1])
+    told = [
+        f"{name}={one.fields[name]}"
+        for one in others
+        for name in ("op", "opid", "contid", "ns", "inode")
+        if one.type in ("CONTAINER_OP", "NS_INIT", "NS_DEL") and name in one.fields
+    ]
+    user = [one.user[name] for one in others for name in ("op", "acct", "res") if name in one.user]
+    return " ".join([*parts, *told, *user])
+
+
+def hosts(model: Model, asked: Asked) -> Answer:
+    """Which hosts and boots there are, what their kernels tell, and of whom their events are."""
+    inside = _counts(model.attributed.select(*KEY).distinct())
+    others = model.others
+    at_home = _counts(others.filter(others.reason == "host"))
+    unknown = _counts(others.filter(others.reason == "unknown"))
+    running: dict[int, set[str]] = {}
+    for stay in find_stays(model, asked.names):
+        running.setdefault(stay.boot, set()).add(stay.container)
+    rows = [
+        {
+            "host": boot.host,
+            "boot": boot.order,
+            "first": show_time(boot.first_ms),
+            "last": show_time(boot.last_ms),
+            "containers": len(running.get(boot.number, ())),
+            "inside": inside.get(boot.number, 0),
+            "on host": at_home.get(boot.number, 0),
+            "unknown": unknown.get(boot.number, 0),
+            "tells": ",".join(sorted(model.speech.get(boot.number, ()))),
+            "place": boot.place,
+        }
+        for boot in model.index.boots.all
+        if asked.host in ("", boot.host)
+        and boot.first_ms <= asked.until_ms
+        and boot.last_ms >= asked.since_ms
+    ]
+    return Answer(
+        title="hosts",
+        columns=("host", "boot", "first", "containers", "inside", "on host", "unknown", "tells"),
+        rows=rows,
+    )
+
+
+def _counts(table: Any) -> dict[int, int]:
+    rows = table.group_by("boot").agg(number=table.count()).to_pyarrow().to_pylist()
+    return {row["boot"]: row["number"] for row in rows}
+
+
+def shared_netns(model: Model, asked: Asked) -> Answer:
+    """Which containers were in one network namespace."""
+    boots = {boot.number: boot for boot in model.index.boots.all}
+    rows = [
+        {
+            "host": boots[one["boot"]].host,
+            "boot": boots[one["boot"]].order,
+            "netns": one["net"] or "of packets",
+            "containers": one["containers"],
+            "first": show_time(one["first_ms"]),
+            "last": show_time(one["last_ms"]),
+            "events": one["events"],
+        }
+        for one in sharing(model)
+        if asked.host in ("", boots[one["boot"]].host)
+        and asked.container in ("", *one["containers"].split(","))
+        and one["first_ms"] <= asked.until_ms
+        and one["last_ms"] >= asked.since_ms
+    ]
+    return Answer(
+        title="containers that shared a network namespace",
+        columns=("host", "boot", "netns", "first", "events", "containers"),
+        rows=rows,
+    )
+
+
+def refused(model: Model) -> Sequence[str]:
+    """Each attempt to name a container that was refused, in words."""
+    return [
+        f"naming {one.opid} {one.container} was refused at {show_time(one.time_ms)}"
+        for one in refusals(model)
+    ]
+
+
+QUESTIONS: Mapping[str, Callable[[Model, Asked], Answer]] = {
+    "containers": containers,
+    "events": events,
+    "hosts": hosts,
+    "unattributed": unattributed,
+    "shared-netns": shared_netns,
+}

@@ -1,0 +1,180 @@
+"""Finds audit logs: rotated, compressed, of several hosts, each of them once.
+
+A place is a file or a folder, with ``HOST=`` before it when everything in it is of that host.
+In a folder, at any depth, ``audit*.log`` and ``records*.log`` are logs, with what logrotate
+and auditd append: ``.1`` (the higher, the older), ``-20261125``, ``.gz``, ``.xz``, ``.zst``.
+Logs of one folder and one name are one stream, the oldest first.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from harness.errors import UsageError
+
+_NAME = re.compile(
+    r"(?P<stem>.+?\.log)(?:[.-](?P<date>\d{8}(?:-\d+)?)|\.(?P<number>\d{1,7}))?"
+    r"(?:\.(?:gz|xz|zst))?"
+)
+_IN_FOLDER = re.compile(r"(?:audit|records).*\.log.*")
+_HOST = re.compile(r"(?P<host>[^/=]+)=(?P<path>.+)", re.DOTALL)
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A log file. ``host`` is what its records without a node are of.
+
+    With ``fixed`` all of them are, whatever node they name. ``stream`` numbers those that are
+    one log that was rotated.
+    """
+
+    path: Path
+    host: str
+    fixed: bool
+    stream: int
+
+
+@dataclass(slots=True)
+class Found:
+    """The logs to read in their order, and what has to be said about the others."""
+
+    sources: list[Source] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_sources(places: Sequence[str]) -> Found:
+    """The logs at these places. Raises UsageError when there is none, or no such place."""
+    found = Found()
+    seen: dict[tuple[int, int], Path] = {}
+    streams: dict[tuple[str, str, str], list[tuple[Path, str, bool]]] = {}
+    for place in places:
+        host, root = _split(place)
+        for path in _logs_at(root, found.notes):
+            status = path.stat()
+            twin = seen.setdefault((status.st_dev, status.st_ino), path)
+            if twin != path or any(path == one for rows in streams.values() for one, _, _ in rows):
+                found.notes.append(f"{path} is {twin}: read once")
+                continue
+            label = host or path.absolute().parent.name or "host"
+            key = (label, str(path.absolute().parent), _parts(path)[0])
+            streams.setdefault(key, []).append((path, label, bool(host)))
+    for number, rows in enumerate(streams.values()):
+        for path, label, fixed in sorted(rows, key=lambda row: _age(row[0])):
+            found.sources.append(Source(path=path, host=label, fixed=fixed, stream=number))
+    _drop_copies(found)
+    if not found.sources:
+        raise UsageError(
+            f"there is no audit log in {', '.join(places)}"
+            + "".join(f"\n  {note}" for note in found.notes),
+            hint="name a file, or a folder with audit*.log or records*.log in it",
+        )
+    return found
+
+
+def open_source(path: Path) -> BinaryIO:
+    """The content of a log, decompressed. Raises OSError, EOFError or LZMAError while read."""
+    if path.name.endswith(".gz"):
+        return cast("BinaryIO", gzip.open(path))
+    if path.name.endswith(".xz"):
+        return cast("BinaryIO", lzma.open(path))
+    if path.name.endswith(".zst"):
+        import pyarrow as pa
+
+        return cast("BinaryIO", pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+    return path.open("rb")
+
+
+def _split(place: str) -> tuple[str, Path]:
+    named = _HOST.fullmatch(place)
+    if named and not Path(place).exists():
+        return named["host"], Path(named["path"])
+    return "", Path(place)
+
+
+def _logs_at(root: Path, notes: list[str]) -> Iterator[Path]:
+    if not root.exists():
+        raise UsageError(f"there is no {root}", hint="PATH or HOST=PATH")
+    if not root.is_dir():
+        if os.access(root, os.R_OK):
+            yield root
+        else:
+            notes.append(f"{root} cannot be read: permission denied")
+        return
+
+    def refuse(error: OSError) -> None:
+        notes.append(f"{error.filename} cannot be read: {error.strerror}")
+
+    for folder, below, names in os.walk(root, onerror=refuse):
+        below.sort()
+        for name in sorted(names):
+            if _IN_FOLDER.fullmatch(name) and _NAME.fullmatch(name):
+                path = Path(folder, name)
+                if os.access(path, os.R_OK):
+                    yield path
+                else:
+                    notes.append(f"{path} cannot be read: permission denied")
+
+
+def _parts(path: Path) -> tuple[str, str, int]:
+    """The name without what rotation appends, the date, and the number (-1 for none)."""
+    parts = _NAME.fullmatch(path.name)
+    if not parts:
+        return path.name, "", -1
+    return parts["stem"], parts["date"] or "", int(parts["number"] or -1)
+
+
+def _age(path: Path) -> tuple[int, str, int]:
+    """Sorts the oldest first: dated ones, then numbered ones downwards, then the current."""
+    _, date, number = _parts(path)
+    return (0 if date else 1 if number >= 0 else 2, date, -number)
+
+
+def _drop_copies(found: Found) -> None:
+    """Leaves out what another file holds, too, from its first byte on."""
+    begins: dict[bytes, list[Source]] = {}
+    dropped: set[Path] = set()
+    for source in found.sources:
+        try:
+            with open_source(source.path) as file:
+                head = file.read(4096)
+        except (OSError, EOFError, lzma.LZMAError):
+            continue
+        if not head:
+            found.notes.append(f"{source.path} is empty")
+            continue
+        # A log that was shorter than this when it was copied is told apart by its first line.
+        others = begins.setdefault(head.partition(b"\n")[0], [])
+        for other in others:
+            shorter = _shorter(source.path, other.path)
+            if shorter and other.path not in dropped:
+                longer = other.path if shorter == source.path else source.path
+                found.notes.append(f"{longer} holds all of {shorter}: that is read once")
+                dropped.add(shorter)
+                break
+        others.append(source)
+    found.sources = [one for one in found.sources if one.path not in dropped]
+
+
+def _shorter(one: Path, other: Path) -> Path | None:
+    """Which of two files the other begins with (the first one if they are alike), or None."""
+    try:
+        with open_source(one) as first, open_source(other) as second:
+            while True:
+                left, right = first.read(_BLOCK), second.read(_BLOCK)
+                if left == right and left:
+                    continue
+                if not right.startswith(left) and not left.startswith(right):
+                    return None
+                if len(left) <= len(right):
+                    return one if not first.read(1) else None
+                return other if not second.read(1) else None
+    except (OSError, EOFError, lzma.LZMAError):
+        return None
