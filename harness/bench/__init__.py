@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.bench import builds, cost, guests, suites
+from harness.bench import builds, cost, guests, suites, trails
 from harness.bench.figure import Figure, Machine, describe_machine
 from harness.bench.plan import Plan
 from harness.errors import UsageError
@@ -23,10 +23,11 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "memory": guests.memory,
     "units": suites.units,
     "cost": cost.cost,
+    "trail": trails.trail,
 }
 # A first build takes long, and one of virtme-ng's default configuration much longer; cost is
-# about series, not about the harness.
-DEFAULT = tuple(name for name in FIGURES if name not in ("build", "cost"))
+# about series, and trail about a tool: both not about the harness.
+DEFAULT = tuple(name for name in FIGURES if name not in ("build", "cost", "trail"))
 
 
 def require_names(names: Sequence[str]) -> tuple[str, ...]:

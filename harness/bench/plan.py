@@ -13,6 +13,7 @@ class Plan:
     """``times`` is how often a figure repeats what it measures, 0 for its own choice.
 
     ``stacks`` are compared with their base, where a figure does that; none for its own choice.
+    ``megabytes`` is the size of a log that is made to be read, 0 for the figure's own choice.
     """
 
     lab: Lab
@@ -20,3 +21,4 @@ class Plan:
     times: int
     on_step: Callable[[str], None]
     stacks: tuple[str, ...] = ()
+    megabytes: int = 0

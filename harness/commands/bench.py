@@ -23,7 +23,7 @@ from harness.report.screen import Screen
 def add_words(parser: argparse.ArgumentParser) -> None:
     """What is measured, on which base, and how often."""
     parser.add_argument(
-        "figure", nargs="*", help=f"one of {', '.join(FIGURES)} (all but build, cost)"
+        "figure", nargs="*", help=f"one of {', '.join(FIGURES)} (all but build, cost, trail)"
     )
     parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
     parser.add_argument(
@@ -32,6 +32,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--times", type=int, default=0, help="repeat each measurement N times", metavar="N"
     )
+    parser.add_argument(
+        "--megabytes", type=int, default=0, metavar="N", help="trail: size of the log (100)"
+    )
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
 
@@ -39,6 +42,8 @@ def act(options: argparse.Namespace) -> int:
     """Measures and prints; 1 if a bar was missed. Bad words are refused before that."""
     if options.times < 0:
         raise UsageError(f"nothing can be measured {options.times} times", hint="-n 5")
+    if options.megabytes < 0:
+        raise UsageError(f"no log has {options.megabytes} MB", hint="--megabytes 1000")
     names = require_names(options.figure)
     with open_lab() as (lab, screen):
         return _act(lab, screen, names, options)
@@ -56,6 +61,7 @@ def _act(lab: Lab, screen: Screen, names: Sequence[str], options: argparse.Names
         times=options.times,
         on_step=screen.step,
         stacks=tuple(options.stack),
+        megabytes=options.megabytes,
     )
     machine, figures = measure(plan, names)
     console = Console(stderr=options.json == output.STDOUT)

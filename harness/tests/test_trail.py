@@ -8,7 +8,7 @@ import lzma
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,30 +78,113 @@ def told(rows: Sequence[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in names) for row in rows]
 
 
+ALPHA = (
+    birth(0, 1, "4711", 101),
+    event(1, 2, *inside("4711", call(101, rest=" record=1"))),
+    birth(2, 3, "4712,^4711", 102),
+    event(3, 4, *inside("4712,^4711", call(102, rest=" record=1"))),
+    event(4, 5, call(7, "sshd")),
+    end(5, 6, "4712,^4711", 102),
+    end(6, 7, "4711", 101),
+)
+BETA = (birth(20, 2, "4711", 55), event(21, 3, *inside("4711", call(55, rest=" record=1"))))
+OWN = f"UNKNOWN[1341] {SPACES.format(4026532174, 4026532178, 4026532177)}"
+AT_HOME = f"UNKNOWN[1341] {HOST_SPACES}"
+BORN = (
+    "UNKNOWN[1342] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
+    ' old-inode=4026531841 ppid=1 pid=131 auid=1000 uid=0 ses=3 comm="unshare"'
+)
+GONE = "UNKNOWN[1343] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
+# What was logged on which host; each tells a story of its own.
+SCENES: dict[str, tuple[str, ...]] = {
+    "alpha": ALPHA,
+    "beta": BETA,
+    "roles": (
+        birth(0, 1, "11", 11),
+        birth(0, 2, "12", 12),
+        event(
+            *(1, 3),
+            *inside("11", call(11, rest=" record=1")),
+            *inside("12", 'OBJ_PID opid=12 oauid=-1 ocomm="x" record=2', number=2),
+        ),
+        event(2, 4, *inside("11,12", "NETFILTER_PKT mark=0 saddr=127.0.0.1 record=1")),
+    ),
+    "refused": (birth(0, 1, "21", 101, ok="no"), event(1, 2, call(101))),
+    "lost": (
+        birth(0, 1, "31", 101),
+        event(1, 2, *inside("31", call(300, rest=" record=1"))),
+        event(2, 3, call(301, ppid=300, rest=" record=1")),
+        event(3, 4, call(302, ppid=301, rest=" record=1")),
+        event(4, 5, call(900, ppid=901, rest=" record=1")),
+        end(5, 6, "31", 101),
+        event(6, 7, call(303, ppid=300, rest=" record=1")),
+    ),
+    "spaces": (
+        event(1, 2, *inside("41", call(300, rest=" record=1"), OWN)),
+        event(2, 3, call(901, ppid=900, rest=" record=1"), OWN),
+    ),
+    "nsid": (
+        event(0, 1, BORN),
+        event(1, 2, call(131), OWN),
+        event(2, 3, call(7), AT_HOME),
+        event(3, 4, GONE),
+        # The same numbers again are another container.
+        event(4, 5, BORN),
+        event(5, 6, call(140), OWN),
+    ),
+    "shared": (
+        event(1, 2, *inside("51", call(11, rest=" record=1"), OWN)),
+        event(2, 3, *inside("52", call(12, rest=" record=1"), OWN)),
+        event(3, 4, *inside("53", call(13, rest=" record=1"), AT_HOME)),
+    ),
+    "silent": (event(0, 1, call(55)),),
+    "boots": (
+        *(event(second, second + 1, call(5)) for second in range(10)),
+        # Late records and system calls that took long are no boot.
+        event(3, 4, call(5)),
+        event(1, 11, call(5)),
+        *(event(100 + second, second + 1, call(6)) for second in range(4)),
+    ),
+    "jumps": tuple(
+        event(at, number + 1, call(5)) for number, at in enumerate((1000, 1001, 1002, 3, 4, 5))
+    ),
+    "twins": tuple(
+        event(number, serial + number, call(pid))
+        for number in range(4)
+        for serial, pid in ((1000, 1), (1000, 1), (10, 2), (10, 2))
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """All scenes, read as the logs of one set of hosts."""
+    folder = tmp_path_factory.mktemp("world")
+    for host, texts in SCENES.items():
+        write(folder, *texts, host=host)
+    return read(folder)
+
+
+@pytest.fixture(scope="module")
+def answers(world: Model) -> Callable[..., list[dict[str, Any]]]:
+    """The rows of one host among those that each question is answered with."""
+    known = {name: ask(name, world) for name in questions.QUESTIONS}
+    return lambda name, *hosts: [row for row in known[name] if row["host"] in hosts]
+
+
+Answers = Callable[..., list[dict[str, Any]]]
+
+
 @pytest.fixture
 def two_hosts(tmp_path: Path) -> Path:
     """4711 with 4712 in it on alpha; 4711 goes on on beta."""
-    write(
-        tmp_path,
-        birth(0, 1, "4711", 101),
-        event(1, 2, *inside("4711", call(101, rest=" record=1"))),
-        birth(2, 3, "4712,^4711", 102),
-        event(3, 4, *inside("4712,^4711", call(102, rest=" record=1"))),
-        event(4, 5, call(7, "sshd")),
-        end(5, 6, "4712,^4711", 102),
-        end(6, 7, "4711", 101),
-    )
-    write(
-        tmp_path,
-        birth(20, 2, "4711", 55),
-        event(21, 3, *inside("4711", call(55, rest=" record=1"))),
-        host="beta",
-    )
+    write(tmp_path, *ALPHA)
+    write(tmp_path, *BETA, host="beta")
     return tmp_path
 
 
-def test_births_nesting_moves_and_ends(two_hosts: Path) -> None:
-    rows = ask("containers", two_hosts)
+def test_births_nesting_moves_and_ends(answers: Answers) -> None:
+    rows = answers("containers", "alpha", "beta")
     assert told(rows, "container", "host", "inside", "moved", "events") == [
         ("4711", "alpha", "", "", 1),
         ("4712", "alpha", "4711", "", 1),
@@ -112,8 +195,8 @@ def test_births_nesting_moves_and_ends(two_hosts: Path) -> None:
     assert rows[0]["by"] == "runc[100] for 1000"
 
 
-def test_every_event_has_a_place_and_a_reason(two_hosts: Path) -> None:
-    rows = ask("events", two_hosts)
+def test_every_event_has_a_place_and_a_reason(answers: Answers) -> None:
+    rows = answers("events", "alpha")
     assert told(rows, "serial", "container", "role", "reason") == [
         (1, "4711", "birth", "id"),
         (2, "4711", "subject", "id"),
@@ -122,10 +205,72 @@ def test_every_event_has_a_place_and_a_reason(two_hosts: Path) -> None:
         (5, "", "", "host"),
         (6, "4712", "end", "id"),
         (7, "4711", "end", "id"),
-        (2, "4711", "birth", "id"),
-        (3, "4711", "subject", "id"),
     ]
     assert told(rows[:1], "auid", "ses", "comm") == [("1000", "3", "runc")]
+
+
+def test_targets_and_packets_have_roles_of_their_own(answers: Answers) -> None:
+    rows = [row for row in answers("events", "roles") if row["serial"] > 2]
+    assert told(rows, "serial", "container", "role") == [
+        (3, "11", "subject"),
+        (3, "12", "target"),
+        (4, "11", "packet"),
+        (4, "12", "packet"),
+    ]
+    assert told(answers("shared-netns", "roles"), "containers") == [("11,12",)]
+
+
+def test_a_refused_name_makes_no_container(world: Model, answers: Answers) -> None:
+    assert answers("containers", "refused") == []
+    assert told(answers("events", "refused"), "role") == [("refused",), ("",)]
+    assert len(questions.refused(world)) == 1
+
+
+def test_a_lost_id_is_found_by_descent_or_said_to_be_lost(answers: Answers) -> None:
+    rows = answers("events", "lost")
+    assert told(rows, "serial", "container", "reason", "why")[2:] == [
+        (3, "31", "descent", ""),
+        (4, "31", "descent", ""),
+        (5, "", "unknown", LOST),
+        (6, "31", "id", ""),
+        (7, "", "unknown", LOST),
+    ]
+
+
+def test_a_lost_id_is_found_by_its_namespaces(answers: Answers) -> None:
+    rows = answers("events", "spaces")
+    assert told(rows, "container", "reason") == [("41", "id"), ("41", "namespaces")]
+
+
+def test_without_ids_a_set_of_namespaces_is_a_container(answers: Answers) -> None:
+    rows = [row for row in answers("events", "nsid") if row["what"].startswith("SYSCALL")]
+    assert told(rows, "serial", "reason") == [(2, "namespaces"), (3, "host"), (6, "namespaces")]
+    assert rows[0]["container"] != rows[2]["container"]
+    assert rows[0]["container"].startswith("ns:mnt4026532174+2")
+    first, second = answers("containers", "nsid")
+    assert (first["ended"][17:19], second["ended"]) == ("43", "")
+    assert first["by"] == "unshare[131] for 1000"
+
+
+def test_tasks_in_one_network_namespace_share_it(answers: Answers) -> None:
+    rows = answers("shared-netns", "shared")
+    assert told(rows, "netns", "containers") == [("net:[4026532178]", "51,52")]
+
+
+def test_a_kernel_that_names_nothing_is_said_to(answers: Answers) -> None:
+    assert told(answers("unattributed", "silent"), "why") == [(NO_SPEECH,)]
+
+
+def test_boots_begin_when_serials_do(answers: Answers) -> None:
+    assert told(answers("hosts", "boots"), "boot", "unknown") == [(1, 11), (2, 4)]
+
+
+def test_clocks_that_jump_and_twins_are_told(world: Model, answers: Answers) -> None:
+    assert len(answers("hosts", "jumps")) == 1
+    (jump,) = (note for note in world.index.notes if "clock was set back" in note)
+    (twins,) = (note for note in world.index.notes if "two hosts with this name?" in note)
+    assert jump.startswith("jumps, boot 1")
+    assert twins.startswith("twins: ")
 
 
 def test_questions_can_be_narrowed(two_hosts: Path) -> None:
@@ -137,134 +282,6 @@ def test_questions_can_be_narrowed(two_hosts: Path) -> None:
     time = questions.parse_time("2026-11-18T11:06:45.500")
     running = ask("containers", model, host="alpha", since_ms=time, until_ms=time)
     assert told(running, "container") == [("4711",)]
-
-
-def test_targets_and_packets_have_roles_of_their_own(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        birth(0, 1, "1", 11),
-        birth(0, 2, "2", 12),
-        event(
-            *(1, 3),
-            *inside("1", call(11, rest=" record=1")),
-            *inside("2", 'OBJ_PID opid=12 oauid=-1 ocomm="x" record=2', number=2),
-        ),
-        event(2, 4, *inside("1,2", "NETFILTER_PKT mark=0 saddr=127.0.0.1 record=1")),
-    )
-    model = read(tmp_path)
-    rows = [row for row in ask("events", model) if row["serial"] > 2]
-    assert told(rows, "serial", "container", "role") == [
-        (3, "1", "subject"),
-        (3, "2", "target"),
-        (4, "1", "packet"),
-        (4, "2", "packet"),
-    ]
-    assert told(ask("shared-netns", model), "containers") == [("1,2",)]
-
-
-def test_a_refused_name_makes_no_container(tmp_path: Path) -> None:
-    write(tmp_path, birth(0, 1, "4711", 101, ok="no"), event(1, 2, call(101)))
-    model = read(tmp_path)
-    assert ask("containers", model) == []
-    assert told(ask("events", model), "role") == [("refused",), ("",)]
-    assert len(questions.refused(model)) == 1
-
-
-def test_a_lost_id_is_found_by_descent_or_said_to_be_lost(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        birth(0, 1, "4711", 101),
-        event(1, 2, *inside("4711", call(300, rest=" record=1"))),
-        event(2, 3, call(301, ppid=300, rest=" record=1")),
-        event(3, 4, call(302, ppid=301, rest=" record=1")),
-        event(4, 5, call(900, ppid=901, rest=" record=1")),
-        end(5, 6, "4711", 101),
-        event(6, 7, call(303, ppid=300, rest=" record=1")),
-    )
-    rows = ask("events", tmp_path)
-    assert told(rows, "serial", "container", "reason", "why")[2:] == [
-        (3, "4711", "descent", ""),
-        (4, "4711", "descent", ""),
-        (5, "", "unknown", LOST),
-        (6, "4711", "id", ""),
-        (7, "", "unknown", LOST),
-    ]
-
-
-def test_a_lost_id_is_found_by_its_namespaces(tmp_path: Path) -> None:
-    own = f"UNKNOWN[1341] {SPACES.format(4026532174, 4026532178, 4026532177)}"
-    write(
-        tmp_path,
-        event(1, 2, *inside("4711", call(300, rest=" record=1"), own)),
-        event(2, 3, call(901, ppid=900, rest=" record=1"), own),
-    )
-    rows = ask("events", tmp_path)
-    assert told(rows, "container", "reason") == [("4711", "id"), ("4711", "namespaces")]
-
-
-def test_without_ids_a_set_of_namespaces_is_a_container(tmp_path: Path) -> None:
-    own = f"UNKNOWN[1341] {SPACES.format(4026532174, 4026531840, 4026532177)}"
-    born = "UNKNOWN[1342] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
-    gone = "UNKNOWN[1343] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
-    subject = ' old-inode=4026531841 ppid=1 pid=131 auid=1000 uid=0 ses=3 comm="unshare"'
-    write(
-        tmp_path,
-        event(0, 1, born + subject),
-        event(1, 2, call(131), own),
-        event(2, 3, call(7), f"UNKNOWN[1341] {HOST_SPACES}"),
-        event(3, 4, gone),
-        # The same numbers again are another container.
-        event(4, 5, born + subject),
-        event(5, 6, call(140), own),
-    )
-    model = read(tmp_path)
-    rows = [row for row in ask("events", model) if row["what"].startswith("SYSCALL")]
-    assert told(rows, "serial", "reason") == [(2, "namespaces"), (3, "host"), (6, "namespaces")]
-    assert rows[0]["container"] != rows[2]["container"]
-    assert rows[0]["container"].startswith("ns:mnt4026532174+1")
-    first, second = ask("containers", model)
-    assert (first["ended"][17:19], second["ended"], first["by"]) == (
-        "43",
-        "",
-        "unshare[131] for 1000",
-    )
-
-
-def test_tasks_in_one_network_namespace_share_it(tmp_path: Path) -> None:
-    shared = f"UNKNOWN[1341] {SPACES.format(4026532174, 4026532178, 4026531836)}"
-    write(
-        tmp_path,
-        event(1, 2, *inside("1", call(11, rest=" record=1"), shared)),
-        event(2, 3, *inside("2", call(12, rest=" record=1"), shared)),
-        event(3, 4, *inside("3", call(13, rest=" record=1"), f"UNKNOWN[1341] {HOST_SPACES}")),
-    )
-    rows = ask("shared-netns", tmp_path)
-    assert told(rows, "netns", "containers") == [("net:[4026532178]", "1,2")]
-
-
-def test_a_kernel_that_names_nothing_is_said_to(tmp_path: Path) -> None:
-    write(tmp_path, event(0, 1, call(5)))
-    assert told(ask("unattributed", tmp_path), "why") == [(NO_SPEECH,)]
-
-
-def test_boots_begin_when_serials_do(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        *(event(second, second + 1, call(5)) for second in range(10)),
-        # Late records and system calls that took long are no boot.
-        event(3, 4, call(5)),
-        event(1, 11, call(5)),
-        *(event(100 + second, second + 1, call(6)) for second in range(4)),
-    )
-    assert told(ask("hosts", tmp_path), "boot", "unknown") == [(1, 11), (2, 4)]
-
-
-def test_a_clock_that_jumps_is_told(tmp_path: Path) -> None:
-    seconds = [1000, 1001, 1002, 3, 4, 5]
-    write(tmp_path, *(event(at, number + 1, call(5)) for number, at in enumerate(seconds)))
-    model = read(tmp_path)
-    assert len(ask("hosts", model)) == 1
-    assert any("clock was set back" in note for note in model.index.notes)
 
 
 def test_rotated_and_compressed_logs_are_one_stream(two_hosts: Path) -> None:
@@ -297,21 +314,6 @@ def test_two_hosts_of_one_name_are_kept_apart(two_hosts: Path) -> None:
     model = read(f"web={two_hosts / 'alpha'}", f"web={two_hosts / 'beta'}")
     assert told(ask("hosts", model), "host", "boot") == [("web", 1), ("web", 2)]
     assert any("web is the name of the logs in 2 places" in note for note in model.index.notes)
-
-
-def test_two_hosts_of_one_name_in_one_file_are_noticed(tmp_path: Path) -> None:
-    rows = [
-        line
-        for number in range(4)
-        for line in (
-            event(number, 1000 + number, call(1)),
-            event(number, 1000 + number, call(1)),
-            event(number, 10 + number, call(2)),
-            event(number, 10 + number, call(2)),
-        )
-    ]
-    write(tmp_path, *rows)
-    assert any("two hosts with this name?" in note for note in read(tmp_path).index.notes)
 
 
 def test_damage_is_counted_and_the_rest_is_read(two_hosts: Path) -> None:

@@ -108,12 +108,10 @@ def read_logs(found: Found) -> Index:
     engine = ibis.duckdb.connect(memory_limit=_MEMORY)
     index = Index(engine, found.sources, Boots(), reader.kinds, list(found.notes))
     intake = _Intake(index, reader)
-    batches = pa.RecordBatchReader.from_batches(LINES, intake.batches())
-    # Ibis would take the whole stream into memory first.
-    engine.con.register("reading", batches)
-    engine.con.execute("create table lines as select * from reading")
-    engine.con.unregister("reading")
-    engine.create_table("texts", pa.Table.from_batches(intake.texts, TEXTS))
+    # The engine looks at both where they are; a copy into tables of its own took longer than
+    # the reading.
+    engine.con.register("lines", pa.Table.from_batches(intake.batches(), LINES))
+    engine.con.register("texts", pa.Table.from_batches(intake.texts, TEXTS))
     names = {number: kind.decode(errors="replace") for kind, number in reader.kinds.items()}
     if unknown := [n for n, name in names.items() if name.startswith("UNKNOWN[")]:
         rows = index.table("lines")
@@ -164,9 +162,9 @@ class _Intake:
     def _boots(self, source: Source, block: Block) -> Ints:
         boot = np.full(len(block.start), -1, dtype=np.int64)
         stamped = block.serial >= 0
-        daemons = [n for kind, n in self.reader.kinds.items() if kind.startswith(b"DAEMON_")]
+        daemons = [n for kind, n in tuple(self.reader.kinds.items()) if kind.startswith(b"DAEMON_")]
         daemon = np.isin(block.kind, daemons)
-        nodes = {number: name for name, number in self.reader.nodes.items()}
+        nodes = {number: name for name, number in tuple(self.reader.nodes.items())}
         place = str(source.path.parent)
         hosts: dict[str, list[int]] = {}
         for node in np.unique(block.node[stamped]).tolist():
@@ -188,11 +186,8 @@ class _Intake:
         rows = np.flatnonzero(keep)
         if not len(rows):
             return
-        names = {number: name.decode(errors="replace") for name, number in kinds.items()}
-        texts = []
-        for at in rows.tolist():
-            raw = block.text(at)
-            texts.append(raw[:_SHOWN].decode(errors="backslashreplace"))
+        names = pa.array([*(name.decode(errors="replace") for name in tuple(kinds)), ""])
+        kind = np.where(block.kind[rows] < 0, len(names) - 1, block.kind[rows])
         for at in np.flatnonzero(block.damage > 0).tolist():
             reason = reading.DAMAGE[int(block.damage[at])]
             self.index.damage[reason] += 1
@@ -202,29 +197,33 @@ class _Intake:
             pa.array(np.full(len(rows), number), pa.int16()),
             pa.array(numbers[rows], pa.int32()),
             pa.array(boot[rows], pa.int32()),
-            pa.array([names.get(kind, "") for kind in block.kind[rows].tolist()], pa.string()),
+            names.take(pa.array(kind)),
             pa.array(block.time_ms[rows]),
             pa.array(block.serial[rows]),
             pa.array(block.damage[rows], pa.int8()),
-            pa.array(texts, pa.string()),
+            _texts(block, rows),
         ]
         self.texts.append(pa.RecordBatch.from_arrays(columns, schema=TEXTS))
 
     def _orphans(self, block: Block) -> Ints:
         """System calls that point to a CONTAINER_ID that is not in this block."""
         kinds = self.reader.kinds
-        calls = np.flatnonzero(block.kind == kinds.get(b"SYSCALL", -9))
+        calls = np.flatnonzero(block.numbered & (block.kind == kinds.get(b"SYSCALL", -9)))
         named = block.serial[block.kind == kinds.get(b"CONTAINER_ID", -9)]
-        calls = calls[~np.isin(block.serial[calls], named)]
-        data = block.data
-        return np.array(
-            [
-                at
-                for at in calls.tolist()
-                if data.rfind(b" record=", int(block.start[at]), int(block.end[at])) >= 0
-            ],
-            dtype=np.int64,
-        )
+        orphans: Ints = calls[~np.isin(block.serial[calls], named)]
+        return orphans
+
+
+def _texts(block: Block, rows: Ints) -> Any:
+    """The texts of some lines, the damaged ones no longer than can be shown."""
+    if not block.data.isascii() or block.damage[rows].any():
+        texts = [block.text(at)[:_SHOWN] for at in rows.tolist()]
+        return pa.array([text.decode(errors="backslashreplace") for text in texts], pa.string())
+    # Every second string is what lies between two lines; none of it is copied.
+    offsets = np.stack([block.start[rows], block.end[rows]], axis=1).astype(np.int32).ravel()
+    buffers = pa.py_buffer(offsets), pa.py_buffer(block.data)
+    strings = pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
+    return strings.take(pa.array(np.arange(0, len(offsets), 2)))
 
 
 def _say_what_is_odd(index: Index) -> None:

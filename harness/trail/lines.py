@@ -8,9 +8,14 @@ for all at once. That settles the lines that auditd writes every day. Whatever l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from lzma import LZMAError
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,10 +28,12 @@ Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
 
-BLOCK = 1 << 20
+BLOCK = 4 << 20
 # A line that is longer than this is no record of a kernel's (MAX_AUDIT_MESSAGE_LENGTH is 8970).
 LONGEST_LINE = 16 << 20
+_THREADS = len(os.sched_getaffinity(0))
 _PAD = 64
+_PADDING = b"\0" * _PAD
 _NODES = 16
 
 OK = 0
@@ -42,11 +49,15 @@ NO_HEADER, CUT, MERGED, OPEN_QUOTE, TOO_LONG = range(1, len(DAMAGE))
 
 
 class Numbers(dict[bytes, int]):
-    """Numbers for words, given in the order in which they are first seen."""
+    """Numbers for words, given in the order in which they are first seen, by any thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
 
     def __missing__(self, word: bytes) -> int:
-        self[word] = len(self)
-        return self[word]
+        with self._lock:
+            return self.setdefault(word, len(self))
 
 
 @dataclass(slots=True)
@@ -54,6 +65,7 @@ class Block:
     """The lines of one block. ``start`` and ``end`` are positions in ``data``.
 
     ``kind`` and ``node`` number the words in ``Reader.kinds`` and ``Reader.nodes``; -1 is none.
+    ``numbered`` are the records that end with the number of a CONTAINER_ID.
     """
 
     data: bytes
@@ -64,6 +76,7 @@ class Block:
     time_ms: Ints
     serial: Ints
     damage: Ints
+    numbered: Bools
     offset: int
 
     def text(self, at: int) -> bytes:
@@ -78,37 +91,55 @@ class Reader:
         self.kinds = Numbers()
         self.nodes = Numbers()
         self._known: dict[tuple[int, int, int], int] = {}
+        self._failure: list[Exception] = []
 
     def read(self, file: BinaryIO) -> Iterator[Block]:
         """All lines of a file; only empty ones are left out. Raises what ``file`` does."""
+        pieces = self._pieces(file)
+        # numpy lets go of the interpreter's lock, so that blocks are looked at side by side.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            ahead: deque[Future[Block]] = deque()
+            for piece in pieces:
+                ahead.append(pool.submit(piece))
+                if len(ahead) > 2 * _THREADS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        if self._failure:
+            raise self._failure[0]
+
+    def _pieces(self, file: BinaryIO) -> Iterator[Callable[[], Block]]:
+        """What has to be done for each block, in the order of the file."""
         rest, offset = b"", 0
-        failure: list[Exception] = []
-        while fresh := _fill(file, failure):
-            data = rest + fresh
-            cut = data.rfind(b"\n") + 1
-            if not cut and len(data) > LONGEST_LINE:
+        self._failure = []
+        while fresh := _fill(file, self._failure):
+            cut = fresh.rfind(b"\n") + 1
+            if not cut and len(rest) + len(fresh) > LONGEST_LINE:
                 # It is counted, and its end will be a line that is not a record.
-                cut = len(data)
-                yield self._lone(data, offset, TOO_LONG)
+                yield partial(self._lone, rest + fresh, offset, TOO_LONG)
+                offset += len(rest) + len(fresh)
+                rest = b""
             elif cut:
-                yield self._block(data[:cut], offset)
-            offset += cut
-            rest = data[cut:]
+                size = len(rest) + cut
+                yield partial(self._block, b"".join([rest, fresh, _PADDING]), size, offset)
+                offset += size
+                rest = fresh[cut:]
+            else:
+                rest += fresh
         if rest:
-            yield self._lone(rest, offset, CUT)
-        if failure:
-            raise failure[0]
+            yield partial(self._lone, rest, offset, CUT)
 
     def _lone(self, data: bytes, offset: int, damage: int) -> Block:
         """A line without a newline. What was cut may have lost what says whose it is."""
-        block = self._block(data + b"\n", offset)
+        block = self._block(data + b"\n" + _PADDING, len(data) + 1, offset)
         if damage == TOO_LONG or block.damage[0] != NO_HEADER:
             block.damage[0] = damage
         return block
 
-    def _block(self, data: bytes, offset: int) -> Block:
-        bytes_ = np.frombuffer(data + b"\0" * _PAD, dtype=np.uint8)
-        ends = np.flatnonzero(bytes_ == 10)
+    def _block(self, data: bytes, size: int, offset: int) -> Block:
+        """The lines in the first ``size`` bytes; the padding lets words reach beyond them."""
+        bytes_ = np.frombuffer(data, dtype=np.uint8)
+        ends = np.flatnonzero(bytes_[:size] == 10)
         starts = np.concatenate([[0], ends[:-1] + 1])
         full = ends > starts
         starts, ends = starts[full], ends[full]
@@ -126,6 +157,7 @@ class Reader:
             time_ms=none(),
             serial=none(),
             damage=np.zeros(count, dtype=np.int64),
+            numbered=np.zeros(count, dtype=np.bool_),
             offset=offset,
         )
         if count:
@@ -157,11 +189,11 @@ class Reader:
         ok &= (words[opening - 10] == _MSG_AUD) & (words[opening - 8] == _SG_AUDIT)
         ok &= (bytes_[opening + 11] == 46) & (bytes_[opening + 15] == 58)
         ok &= bytes_[closing + 1] == 58
-        seconds, whole = _number(bytes_, opening + 1, opening + 11)
+        seconds, whole = _number(words, opening + 1, opening + 11)
         ok &= whole
-        millis, whole = _number(bytes_, opening + 12, opening + 15)
+        millis, whole = _number(words, opening + 12, opening + 15)
         ok &= whole
-        serial, whole = _number(bytes_, opening + 16, closing)
+        serial, whole = _number(words, opening + 16, closing)
         ok &= whole
         rows, begin, opening = rows[ok], begin[ok], opening[ok]
         block.time_ms[rows] = seconds[ok] * 1000 + millis[ok]
@@ -204,7 +236,7 @@ class Reader:
         high = words[begin + 8] & _MASKS[np.clip(size - 8, 0, 8)]
         found = np.full(len(begin), -1, dtype=np.int64)
         left = np.flatnonzero((size > 0) & (size <= 16))
-        for key, number in self._known.items():
+        for key, number in tuple(self._known.items()):
             if not len(left):
                 break
             same = (low[left] == key[0]) & (high[left] == key[1]) & (size[left] == key[2])
@@ -282,6 +314,8 @@ def _odd(block: Block, known: Bools, bytes_: Bytes, words: Words, openings: Ints
     end = block.end
     if b"\x1d" in block.data:
         end = np.minimum(end, _next(np.flatnonzero(bytes_ == 29), block.start, block.end))
+    for digits in (1, 2, 3):
+        block.numbered |= words[np.maximum(end - 8 - digits, 0)] == _RECORD
     odd: Bools = _count(np.flatnonzero(bytes_ == 34), block.start, end) % 2 == 1
     behind = openings[openings >= 11]
     headers = behind[(words[behind - 10] == _MSG_AUD) & (words[behind - 8] == _SG_AUDIT)]
@@ -309,24 +343,29 @@ def _next(places: Ints, after: Ints, otherwise: Ints) -> Ints:
     return np.where(where < len(places), padded[where], otherwise)
 
 
-def _number(bytes_: Bytes, begin: Ints, end: Ints) -> tuple[Ints, Bools]:
+def _number(words: Words, begin: Ints, end: Ints) -> tuple[Ints, Bools]:
     """The decimal numbers between positions, and whether there are but digits."""
-    value = np.zeros(len(begin), dtype=np.int64)
-    whole = np.ones(len(begin), dtype=np.bool_)
-    size = end - begin
-    most = int(size.max()) if len(size) else 0
-    least = int(size.min()) if len(size) else 0
-    for at in range(most):
-        digit = bytes_[np.minimum(begin + at, len(bytes_) - 1)].astype(np.int64) - 48
-        fits = (digit >= 0) & (digit <= 9)
-        if at < least:
-            whole &= fits
-            value = value * 10 + digit
-        else:
-            there = size > at
-            whole &= fits | ~there
-            value = np.where(there, value * 10 + digit, value)
+    value, whole = _eight(words[end - 8], np.minimum(end - begin, 8))
+    for more in (8, 16):
+        left = end - begin - more
+        if not (left > 0).any():
+            break
+        high, fits = _eight(words[np.maximum(end - more - 8, 0)], np.clip(left, 0, 8))
+        value = value + high * 10**more
+        whole &= fits
     return value, whole
+
+
+def _eight(word: Words, size: Ints) -> tuple[Ints, Bools]:
+    """The number that the last ``size`` of eight bytes spell, and whether all are digits."""
+    kept = ~_MASKS[8 - size]
+    # What is not of the number becomes zeros; then two, four, eight digits are put together.
+    digits = (word & kept) ^ (_ZEROS & kept)
+    whole = ((digits | (digits + _TO_TOP)) & _TOPS) == 0
+    digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & _PAIRS
+    digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & _FOURS
+    digits = (digits * np.uint64(10_000) + (digits >> np.uint64(32))) & _LOW
+    return digits.astype(np.int64), whole
 
 
 def _word(text: bytes) -> Any:
@@ -339,4 +378,11 @@ def _mask(size: int) -> Any:
 
 _MSG_AUD = _word(b" msg=aud")
 _SG_AUDIT = _word(b"sg=audit")
+_RECORD = _word(b" record=")
+_ZEROS = np.uint64(0x3030303030303030)
+_TO_TOP = np.uint64(0x7676767676767676)  # 10 + 0x76 is the top bit of a byte
+_TOPS = np.uint64(0x8080808080808080)
+_PAIRS = np.uint64(0x00FF00FF00FF00FF)
+_FOURS = np.uint64(0x0000FFFF0000FFFF)
+_LOW = np.uint64(0x00000000FFFFFFFF)
 _MASKS = np.array([(1 << (8 * size)) - 1 for size in range(9)], dtype=np.uint64)
