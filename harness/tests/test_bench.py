@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import bench, cli
-from harness.bench import figure
+from harness.audit.records import Trail
+from harness.bench import figure, logs
 from harness.bench.figure import Figure, Machine
 from harness.commands import bench as command
 from harness.errors import UsageError
@@ -101,11 +102,23 @@ def test_the_processor_is_named() -> None:
 
 
 def test_some_figures_must_be_asked_for() -> None:
-    assert not {"build", "cost"} & set(bench.require_names([]))
+    assert not {"build", "cost", "trail"} & set(bench.require_names([]))
     assert bench.require_names(["build", "boot"]) == ("build", "boot")
     with pytest.raises(UsageError, match="no figure 'boat'") as raised:
         bench.require_names(["boat"])
     assert "boot, scenarios" in raised.value.hint
+
+
+def test_a_log_to_read_is_always_the_same_and_whole(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.log", tmp_path / "b.log"
+    logs.write_log(first, 300_000)
+    logs.write_log(second, 300_000)
+    assert first.read_bytes() == second.read_bytes()
+    trail = Trail.parse(first.read_bytes())
+    assert not trail.unparsed
+    kinds = {record.type for record in trail.records}
+    assert {"CONTAINER_OP", "CONTAINER_ID", "SYSCALL", "USER_LOGIN"} <= kinds
+    assert trail.matching(type="CONTAINER_OP", op="set", contid=logs.ASKED)
 
 
 @pytest.mark.parametrize(
