@@ -167,7 +167,7 @@ def _ended(row: Row) -> str:
 def _why(row: Row) -> str:
     if row["reason"] in ("host", "unknown"):
         return str(row["reason"])
-    return f"{row['role']} by {row['reason']}"
+    return f"{row['role']}: {row['reason']}"
 
 
 def _login(row: Row) -> str:
@@ -184,7 +184,7 @@ _SHAPES: Mapping[str, Mapping[str, Callable[[Row], str]]] = {
         "about": _about,
     },
     "events": {
-        "time": _time("time"),
+        "time": lambda row: str(row["time"])[5:19].replace("T", " "),
         "host": _of("host"),
         "container": _name,
         "as": _why,

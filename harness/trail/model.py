@@ -238,7 +238,7 @@ class Model:
         parts = [self.by_id.select(*_ATTRIBUTED)]
         if silent:
             own = self.infos.filter(self.infos.boot.isin(silent), self.infos.container != "")
-            parts.append(_named(own, BY_NAMESPACES))
+            parts += [_named(own, BY_NAMESPACES), self._lives_of_spaces(silent)]
         orphans = self._orphans
         if both:
             told = self._meaning_of_sets().inner_join(
@@ -251,6 +251,20 @@ class Model:
         if both:
             descended = descended.anti_join(parts[-1], list(KEY))
         return ibis.union(*parts, descended)
+
+    def _lives_of_spaces(self, boots: list[int]) -> Any:
+        """NS_INIT and NS_DEL that begin and end what is a container by its namespaces."""
+        rows = [
+            {
+                **{"boot": era.boot, "time_ms": round(one.time_s * 1000), "serial": one.serial},
+                **{"container": era.container, "parents": "", "role": role},
+                "reason": BY_NAMESPACES,
+            }
+            for era in self.eras
+            for role, one in (("birth", era.born), ("end", era.ended))
+            if one and era.container and era.boot in boots
+        ]
+        return _table(rows, _ATTRIBUTED)
 
     def _meaning_of_sets(self) -> Any:
         """Sets of namespaces in which only tasks of one container were seen."""
@@ -327,11 +341,13 @@ class Model:
             .agg(
                 damaged=ibis._.damage.max() > 0,
                 daemon=ibis._.kind.isin(daemon or [-9]).any(),
+                ended=(ibis._.kind == self.index.kind("NS_DEL")).any(),
             )
             .anti_join(self.attributed, list(KEY))
         )
         orphans = self._orphans.select(*KEY).distinct().mutate(lost=True)
-        events = events.left_join(orphans, list(KEY)).select(*KEY, "damaged", "daemon", "lost")
+        events = events.left_join(orphans, list(KEY))
+        events = events.select(*KEY, "damaged", "daemon", "ended", "lost")
         silent = [boot for boot, words in self.speech.items() if not words] or [-9]
         lost = events.lost.fill_null(False)
         return events.mutate(
@@ -344,10 +360,11 @@ class Model:
                 (events.daemon, "it is the daemon's own"),
                 (events.damaged, DAMAGED),
                 (lost, LOST),
+                (events.ended, "no task makes a namespace end"),
                 (events.boot.isin(silent), NO_SPEECH),
                 else_="its kernel would have named a container",
             ),
-        ).drop("damaged", "daemon", "lost")
+        ).drop("damaged", "daemon", "ended", "lost")
 
     # -- texts -----------------------------------------------------------------------------
 

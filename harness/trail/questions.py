@@ -203,26 +203,30 @@ def _tell(records: Sequence[Record]) -> Row:
 
 
 def _phrase(telling: Sequence[Record], calls: Sequence[Record]) -> str:
-    others = [one for one in telling if one.type not in ("SYSCALL", "CWD")]
-    kinds = list(dict.fromkeys(one.type for one in others)) or ["SYSCALL"] * bool(calls)
-    parts = [" ".join(kinds)]
+    """An event in a few words: what is not said by its system call alone, and that call."""
+    parts = [_of_container(one) for one in telling if one.type == "CONTAINER_OP"]
+    others = [one for one in telling if one.type not in ("SYSCALL", "CWD", "CONTAINER_OP")]
+    details = ("PATH", "SOCKADDR", "EXECVE", "FD_PAIR") if calls else ()
+    parts += dict.fromkeys(one.type for one in others if one.type not in details)
+    for one in others:
+        if one.type in ("NS_INIT", "NS_DEL"):
+            parts.append(f"{one.fields.get('ns', '?')}:[{one.fields.get('inode', '?')}]")
+        parts += [one.user[name] for name in ("op", "acct", "res") if name in one.user]
     if calls:
         call = calls[0].fields
-        name = call.get("SYSCALL", f"syscall {call.get('syscall', '?')}")
+        name = call.get("SYSCALL", f"call {call.get('syscall', '?')}")
         parts.append(f"{call.get('comm', '?')}: {name}")
         if call.get("success") == "no":
             parts.append("refused")
     paths = [one.fields["name"] for one in others if one.type == "PATH" and "name" in one.fields]
-    if paths:
-        parts.append(paths[-1])
-    told = [
-        f"{name}={one.fields[name]}"
-        for one in others
-        for name in ("op", "opid", "contid", "ns", "inode")
-        if one.type in ("CONTAINER_OP", "NS_INIT", "NS_DEL") and name in one.fields
-    ]
-    user = [one.user[name] for one in others for name in ("op", "acct", "res") if name in one.user]
-    return " ".join([*parts, *told, *user])
+    return " ".join([*parts, *paths[-1:]])
+
+
+def _of_container(record: Record) -> str:
+    fields = record.fields
+    if fields.get("op") == "drop":
+        return f"{fields.get('old-contid', '?')} ends"
+    return f"{fields.get('contid', '?')} is set on {fields.get('opid', '?')},"
 
 
 def hosts(model: Model, asked: Asked) -> Answer:
