@@ -33,6 +33,7 @@ def test_a_marker_gives_a_scenario_its_arms(
 ) -> None:
     arms = collect(monkeypatch, tmp_path, 'layers=["pam-1.2"]')
     assert arms == ["userns-eperm-6.12", "vanilla-6.12"]
+    assert collect(monkeypatch, tmp_path, 'boot="cold"') == arms
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_a_marker_gives_a_scenario_its_arms(
     [
         ('layers=["pam-9"]', "the image has no layer 'pam-9'; it has pam-1.2"),
         ('layer=["pam-1.2"]', "the marker does not know 'layer'"),
+        ('boot="tepid"', "no guest is 'tepid'; boot is warm or cold"),
         ('good=["nothing"]', "names a family 'nothing' that is not in stacks.toml"),
     ],
 )

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness import proc
+from harness import workspace as module
 from harness.errors import CommandFailed, DeadlineExceeded, HarnessError, HostMissing
-from harness.workspace import Workspace, digest
+from harness.workspace import Workspace, data_digest, digest, file_digest
 
 
 @pytest.fixture
@@ -59,6 +60,123 @@ def test_a_damaged_entry_is_dropped_and_said(
     assert again.find("kind", "key") is None
     assert "is damaged" in caplog.text
     assert (again.make("kind", "key", fill) / "file").read_text() == "content"
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read for their checksum from now on."""
+    seen: list[str] = []
+
+    def note(path: Path) -> str:
+        seen.append(path.name)
+        return file_digest(path)
+
+    monkeypatch.setattr(module, "file_digest", note)
+    return seen
+
+
+def age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the clock by which checks are dated go an hour ahead of that of files."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 3600 * 10**9)
+
+
+def test_what_nobody_touched_is_not_read_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(monkeypatch)
+    entry = workspace.make("kind", "key", fill)
+    seen = reads(monkeypatch)
+    assert workspace.find("kind", "key", recheck=True) == entry
+    assert seen == []
+    # A touch has it read again, once.
+    os.utime(entry / "file", (1, 1))
+    for _ in range(2):
+        assert Workspace(workspace.root).find("kind", "key") == entry
+    assert seen == ["file"]
+
+
+def test_what_changed_within_a_tick_of_its_check_is_read_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.make("kind", "key", fill)
+    seen = reads(monkeypatch)
+    workspace.find("kind", "key", recheck=True)
+    assert seen == ["file"]
+
+
+def test_another_boot_of_the_host_has_all_read_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(monkeypatch)
+    workspace.make("kind", "key", fill)
+    seen = reads(monkeypatch)
+    monkeypatch.setattr(module, "_boot_id", lambda: "another")
+    workspace.find("kind", "key", recheck=True)
+    assert seen == ["file"]
+
+
+def test_damage_is_noticed_in_the_process_that_made_the_entry(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(monkeypatch)
+    entry = workspace.make("kind", "key", fill)
+    (entry / "file").write_text("another")
+    assert workspace.find("kind", "key") == entry
+    assert workspace.find("kind", "key", recheck=True) is None
+
+
+def sparse(path: Path, blocks: dict[int, bytes], size: int = 64 << 20) -> Path:
+    with path.open("wb") as handle:
+        for at, content in blocks.items():
+            handle.seek(at)
+            handle.write(content)
+        handle.truncate(size)
+    return path
+
+
+def test_a_sparse_file_is_named_by_what_it_holds(tmp_path: Path) -> None:
+    held = {1 << 20: b"a" * 5000, (32 << 20) + 17: b"b"}
+    name = data_digest(sparse(tmp_path / "one", held))
+    zeros = {8 << 20: bytes(1 << 20)}
+    assert data_digest(sparse(tmp_path / "zeros", {**held, **zeros})) == name
+    assert data_digest(sparse(tmp_path / "other", {**held, 5: b"c"})) != name
+    moved = {2 << 20: b"a" * 5000, (32 << 20) + 17: b"b"}
+    assert data_digest(sparse(tmp_path / "moved", moved)) != name
+    data_digest(sparse(tmp_path / "nothing", {}))
+
+
+def test_a_damaged_sparse_file_is_noticed(workspace: Workspace) -> None:
+    def fill_sparse(folder: Path) -> None:
+        sparse(folder / "ram", {1 << 20: b"a"})
+
+    entry = workspace.make("kind", "key", fill_sparse)
+    assert workspace.find("kind", "key", recheck=True) == entry
+    with (entry / "ram").open("r+b") as handle:
+        handle.seek(40 << 20)
+        handle.write(b"x")
+    assert workspace.find("kind", "key", recheck=True) is None
+
+
+def test_the_content_of_an_entry_is_known_without_reading_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = workspace.make("kind", "key", fill)
+    content = file_digest(entry / "file")
+    seen = reads(monkeypatch)
+    assert workspace.content_of(entry / "file") == content
+    assert seen == []
+    (tmp_path / "outside").write_text("content")
+    assert workspace.content_of(tmp_path / "outside") == content
+    assert seen == ["outside"]
+
+
+def test_the_entries_that_were_used_last_stay(workspace: Workspace) -> None:
+    for at, key in enumerate(("old", "new", "newest")):
+        os.utime(workspace.make("kind", key, fill), (at, at))
+    workspace.prune("kind", 2)
+    assert workspace.find("kind", "old") is None
+    assert workspace.find("kind", "new")
+    workspace.prune("no such kind", 2)
 
 
 def test_a_full_disk_is_one_line(workspace: Workspace) -> None:

@@ -1,0 +1,352 @@
+"""Saved guests: what they are keyed by, what QEMU is asked for, and when guests boot instead."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import proc
+from harness.errors import DeadlineExceeded, GuestCrashed, GuestLost, HarnessError
+from harness.guest import channel, launcher, qemu, saved
+from harness.guest.channel import Decoder, Frame, Kind
+from harness.guest.launcher import OwnQemu, Running
+from harness.guest.saved import KIND, SavedGuests
+from harness.workspace import Workspace
+
+MACHINE = qemu.Machine(
+    accelerator="tcg",
+    cpu_model="qemu64",
+    kernel=Path("/k"),
+    initrd=Path("/i"),
+    root=Path("/r"),
+    layers={"pam": Path("/l")},
+    tsc_khz=2600000,
+    arguments=("audit=1",),
+)
+
+
+# -- keys ------------------------------------------------------------------------
+
+
+def key(machine: qemu.Machine = MACHINE, version: str = "7.2", changed: str = "") -> str:
+    contents = {changed: "other"}
+    return saved.key_of(machine, version, lambda path: contents.get(path.name, "same"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accelerator": "kvm"},
+        {"cpu_model": "max"},
+        {"memory_mib": 256},
+        {"arguments": ("audit=1", "debug")},
+        {"tsc_khz": 2400000},
+        {"forwards": (22, 80)},
+        {"layers": {}},
+    ],
+)
+def test_another_machine_has_another_saved_guest(change: dict[str, Any]) -> None:
+    assert key(dataclasses.replace(MACHINE, **change)) != key()
+
+
+@pytest.mark.parametrize("file", ["k", "i", "r", "l"])
+def test_other_content_of_a_file_has_another_saved_guest(file: str) -> None:
+    assert key(changed=file) != key()
+
+
+def test_another_qemu_has_another_saved_guest() -> None:
+    assert key(version="8.0") != key()
+
+
+def test_where_a_file_lies_does_not_matter() -> None:
+    assert key(dataclasses.replace(MACHINE, kernel=Path("/elsewhere/k"))) == key()
+
+
+def test_another_recipe_has_another_saved_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key()
+    monkeypatch.setattr(saved, "_RECIPE", saved._RECIPE + 1)
+    assert key() != before
+
+
+# -- the command line ------------------------------------------------------------
+
+
+def words(private: bool) -> tuple[str, ...]:
+    ram = qemu.Ram(file=Path("/a,b/ram"), private=private)
+    sockets = qemu.Sockets(channel="", console="", serial="", qmp="")
+    return qemu.command(dataclasses.replace(MACHINE, ram=ram), sockets)
+
+
+def test_a_fork_maps_the_memory_privately_and_waits() -> None:
+    (memory,) = [word for word in words(private=True) if word.startswith("memory-backend")]
+    assert "share=off" in memory
+    assert "mem-path=/a,,b/ram" in memory
+    assert words(private=True)[words(private=True).index("-incoming") + 1] == "defer"
+
+
+def test_a_guest_that_is_saved_boots_and_writes_into_the_file() -> None:
+    (memory,) = [word for word in words(private=False) if word.startswith("memory-backend")]
+    assert "share=on" in memory
+    assert "size=512M" in memory
+    assert "-incoming" not in words(private=False)
+
+
+def test_the_time_and_randomness_of_a_fork_are_one_frame() -> None:
+    frame = channel.fork_frame(3_000_000_007, b"e" * 64)
+    assert frame.body == (3).to_bytes(8, "little") + (7).to_bytes(4, "little") + b"e" * 64
+
+
+# -- what QEMU is asked for ------------------------------------------------------
+
+
+class FakeQemu:
+    """A launcher whose QEMU is a thread that answers QMP and speaks as the agent does."""
+
+    title = "QEMU"
+    bzimage = False
+    forks = True
+    options: tuple[str, ...] = ()
+
+    def __init__(self, refuses: str = "", ends: str = "completed") -> None:
+        self.asked: list[str] = []
+        self.frames: list[Frame] = []
+        self.rams: list[qemu.Ram | None] = []
+        self._refuses = refuses
+        self._ends = ends
+
+    def require(self) -> None:
+        """Always there."""
+
+    @contextlib.contextmanager
+    def start(self, machine: qemu.Machine, folder: Path, limit_s: float) -> Iterator[Running]:
+        self.rams.append(machine.ram)
+        (folder / "qemu.log").write_text("")
+        (folder / "command.txt").write_text("")
+        with contextlib.ExitStack() as stack:
+            ends, theirs = {}, {}
+            for name in ("channel", "console", "serial", "qmp"):
+                ends[name], theirs[name] = socket.socketpair()
+                stack.callback(theirs[name].close)
+            boots = machine.ram is None or not machine.ram.private
+            if machine.ram and boots:
+                machine.ram.file.write_bytes(b"memory")
+            if boots:
+                self._hello(theirs["channel"])
+                theirs["console"].sendall(b"booted\n")
+            threads = [
+                threading.Thread(target=self._answer, args=[theirs["qmp"]]),
+                threading.Thread(target=self._obey, args=[theirs["channel"]]),
+            ]
+            for thread in threads:
+                thread.start()
+            child = stack.enter_context(proc.start(["sleep", "60"]))
+            try:
+                yield Running(child=child, ends=ends)
+            finally:
+                for thread in threads:
+                    thread.join(5.0)
+
+    def _hello(self, end: socket.socket) -> None:
+        end.sendall(Frame(Kind.HELLO, 0, channel.HELLO).encode())
+
+    def _obey(self, end: socket.socket) -> None:
+        decoder = Decoder()
+        while chunk := end.recv(4096):
+            for frame in decoder.feed(chunk):
+                self.frames.append(frame)
+                if frame.kind is Kind.RUN:
+                    end.sendall(Frame(Kind.EXIT, frame.id, bytes(4)).encode())
+                elif frame.kind is Kind.FORK:
+                    self._hello(end)
+
+    def _answer(self, end: socket.socket) -> None:
+        fds: list[int] = []
+        while True:
+            raw, more, _, _ = socket.recv_fds(end, 4096, 1)
+            fds += more
+            if not raw:
+                return
+            for line in raw.splitlines():
+                request = json.loads(line)
+                name = request["execute"]
+                self.asked.append(name)
+                answer: dict[str, Any] = {"return": {}}
+                if name == self._refuses:
+                    answer = {"error": {"class": "GenericError", "desc": "not today"}}
+                end.sendall(json.dumps({**answer, "id": request["id"]}).encode() + b"\n")
+                if name == "getfd":
+                    with contextlib.suppress(OSError):  # opened for reading in a fork
+                        os.write(fds[-1], b"device state")
+                    os.close(fds.pop())
+                if name.startswith("migrate") and "uri" in request.get("arguments", {}):
+                    for status in ("setup", "active", self._ends):
+                        event = {"event": "MIGRATION", "data": {"status": status}}
+                        end.sendall(json.dumps(event).encode() + b"\n")
+
+
+SAVING = ["qmp_capabilities", "stop", "migrate-set-capabilities", "getfd", "migrate"]
+FORKING = ["qmp_capabilities", "migrate-set-capabilities", "getfd", "migrate-incoming", "cont"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "state")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> qemu.Machine:
+    kernel, initrd, root = (tmp_path / name for name in ("kernel", "initrd", "root"))
+    for path in (kernel, initrd, root):
+        path.write_text(path.name)
+    return dataclasses.replace(MACHINE, kernel=kernel, initrd=initrd, root=root, layers={})
+
+
+def guests(workspace: Workspace, by: launcher.Launcher) -> SavedGuests:
+    return SavedGuests(workspace, by=by, qemu_version="7.2", scale=1.0)
+
+
+def how_it_comes(
+    known: SavedGuests, machine: qemu.Machine, folder: Path, during: Any = None
+) -> str:
+    folder.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        guest = known.try_fork(machine, folder, stack)
+        if guest and during:
+            during(guest)
+        return guest.boot if guest else "cold"
+
+
+def test_a_guest_is_saved_once_and_forked_often(
+    workspace: Workspace, machine: qemu.Machine, tmp_path: Path
+) -> None:
+    by = FakeQemu()
+    known = guests(workspace, by)
+    assert how_it_comes(known, machine, tmp_path / "one") == "warm"
+    assert by.asked == [*SAVING, *FORKING]
+    assert how_it_comes(known, machine, tmp_path / "two") == "warm"
+    assert by.asked == [*SAVING, *FORKING, *FORKING]
+    assert [ram and ram.private for ram in by.rams] == [False, True, True]
+    (entry,) = (workspace.root / "cache" / KIND).iterdir()
+    assert (entry / "state").read_bytes() == b"device state"
+    # What the kernel said at its boot is said of every fork, so that it is judged there.
+    assert (tmp_path / "two" / "console.log").read_text() == "booted\n"
+
+
+def test_every_fork_gets_randomness_of_its_own(
+    workspace: Workspace, machine: qemu.Machine, tmp_path: Path
+) -> None:
+    by = FakeQemu()
+    known = guests(workspace, by)
+    for name in ("one", "two"):
+        assert how_it_comes(known, machine, tmp_path / name) == "warm"
+    given = [frame.body[12:] for frame in by.frames if frame.kind is Kind.FORK]
+    assert len(given) == len(set(given)) == 2
+    assert {len(one) for one in given} == {64}
+
+
+def test_damaged_memory_is_noticed_before_it_is_used(
+    workspace: Workspace,
+    machine: qemu.Machine,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    by = FakeQemu()
+    known = guests(workspace, by)
+    how_it_comes(known, machine, tmp_path / "one")
+    (entry,) = (workspace.root / "cache" / KIND).iterdir()
+    (entry / "ram").write_bytes(b"Memory")
+    by.asked.clear()
+    assert how_it_comes(known, machine, tmp_path / "two") == "warm"
+    assert by.asked == [*SAVING, *FORKING]
+    assert "ram has another checksum" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        (FakeQemu(refuses="migrate"), "could not be saved: QEMU refuses migrate: not today"),
+        (FakeQemu(ends="failed"), "could not be saved: QEMU says that migrate failed"),
+        (FakeQemu(refuses="migrate-incoming"), "could not be used: QEMU refuses migrate-incoming"),
+        (FakeQemu(refuses="cont"), "could not be used: QEMU refuses cont: not today"),
+    ],
+)
+def test_where_qemu_refuses_guests_boot_and_it_is_said_once(
+    by: FakeQemu,
+    said: str,
+    workspace: Workspace,
+    machine: qemu.Machine,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    known = guests(workspace, by)
+    assert how_it_comes(known, machine, tmp_path / "one") == "cold"
+    assert said in known.refused
+    asked = len(by.asked)
+    assert how_it_comes(known, machine, tmp_path / "two") == "cold"
+    assert len(by.asked) == asked
+    assert caplog.text.count("guests boot cold") == 1
+    # What cannot be used is not kept for the next run either.
+    kept = workspace.root / "cache" / KIND
+    assert not kept.exists() or list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (GuestCrashed("the kernel crashed: BUG"), False),
+        (GuestLost("the guest ended"), True),
+        (DeadlineExceeded("no answer"), True),
+    ],
+)
+def test_a_kernel_that_crashes_at_boot_says_so_in_its_arm(
+    error: HarnessError,
+    refused: bool,
+    workspace: Workspace,
+    machine: qemu.Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def crash(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(saved, "save", crash)
+    known = guests(workspace, FakeQemu())
+    assert how_it_comes(known, machine, tmp_path / "one") == "cold"
+    assert bool(known.refused) == refused
+
+
+def test_an_error_of_the_guest_s_user_is_no_reason_to_give_up(
+    workspace: Workspace, machine: qemu.Machine, tmp_path: Path
+) -> None:
+    def fail(_guest: object) -> None:
+        raise GuestLost("during the scenario")
+
+    known = guests(workspace, FakeQemu())
+    with pytest.raises(GuestLost, match="during the scenario"):
+        how_it_comes(known, machine, tmp_path / "one", fail)
+    assert not known.refused
+    assert how_it_comes(known, machine, tmp_path / "two") == "warm"
+
+
+@pytest.mark.parametrize(
+    ("change", "by", "why"),
+    [
+        ({}, launcher.parse("vng"), "virtme-ng starts no saved guests"),
+        ({"icount": True}, OwnQemu(), "counts its instructions"),
+        ({"accelerator": "kvm"}, OwnQemu(), "not forked with kvm"),
+        ({}, OwnQemu(), ""),
+    ],
+)
+def test_what_is_never_forked(change: dict[str, Any], by: launcher.Launcher, why: str) -> None:
+    found = saved.find_obstacle(dataclasses.replace(MACHINE, **change), by)
+    assert why in found
+    assert bool(found) == bool(why)
