@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.bench import builds, cost, guests, suites, trails
+from harness.bench import builds, cost, forks, guests, suites, trails
 from harness.bench.figure import Figure, Machine, describe_machine
 from harness.bench.plan import Plan
 from harness.errors import UsageError
@@ -20,6 +20,7 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "unfix": builds.unfix,
     "build": builds.build,
     "boots": guests.boots,
+    "warm": forks.warm,
     "memory": guests.memory,
     "units": suites.units,
     "cost": cost.cost,

@@ -17,13 +17,13 @@ from harness.guest import accelerator, vng
 from harness.guest.machine import start_guest
 from harness.guest.qemu import Machine
 
-_ANSWER = "nsaudit-answers"
+ANSWER = "nsaudit-answers"
 _LIMIT_S = 120.0
 _BUSY = ("/bin/sh", "-c", "while :; do :; done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Timed:
+class Timed:
     """Seconds from the start of a guest to its first answer, and to its end."""
 
     answer: float
@@ -41,17 +41,17 @@ def boot(plan: Plan) -> Iterator[Figure]:
     machine = plan.lab.machine(kernel)
     host = plan.lab.host_for(kernel)
     program = vng.require()
-    theirs = vng.answer_command(program, kernel, plan.lab.image, host, _ANSWER)
-    command = [sys.executable, "-m", "harness", "exec", stack, "--", "echo", _ANSWER]
-    ours: list[_Timed] = []
-    vngs: list[_Timed] = []
-    execs: list[_Timed] = []
+    theirs = vng.answer_command(program, kernel, plan.lab.image, host, ANSWER)
+    command = [sys.executable, "-m", "harness", "exec", stack, "--", "echo", ANSWER]
+    ours: list[Timed] = []
+    vngs: list[Timed] = []
+    execs: list[Timed] = []
     times = plan.times or 5
     for number in range(1, times + 1):
         plan.on_step(f"booting {number} of {times}, by QEMU, virtme-ng and nsaudit exec")
         ours.append(_boot(plan, machine, accelerator.scale_of(host)))
-        vngs.append(_time_command(theirs, {**vng.environment(program)}))
-        execs.append(_time_command(command, {"NSAUDIT_STATE": str(plan.lab.workspace.root)}))
+        vngs.append(time_command(theirs, {**vng.environment(program)}))
+        execs.append(time_command(command, {"NSAUDIT_STATE": str(plan.lab.workspace.root)}))
     mine = Figure(
         name="boot",
         what="start of QEMU to the first command answered",
@@ -124,23 +124,23 @@ def memory(plan: Plan) -> Iterator[Figure]:
     )
 
 
-def _boot(plan: Plan, machine: Machine, scale: float) -> _Timed:
+def _boot(plan: Plan, machine: Machine, scale: float) -> Timed:
     with plan.lab.workspace.scratch() as folder:
         began = time.monotonic()
         with start_guest(machine, folder, scale=scale) as guest:
-            guest.run(["echo", _ANSWER]).require()
+            guest.run(["echo", ANSWER]).require()
             answer = time.monotonic() - began
             guest.end()
-        return _Timed(answer=answer, end=time.monotonic() - began)
+        return Timed(answer=answer, end=time.monotonic() - began)
 
 
-def _time_command(argv: Sequence[str | Path], env: dict[str, str]) -> _Timed:
+def time_command(argv: Sequence[str | Path], env: dict[str, str]) -> Timed:
     """Times a command that prints the answer on a line; raises HarnessError if it does not."""
     seen: list[float] = []
     began = time.monotonic()
 
     def on_line(line: str) -> None:
-        if _ANSWER in line:
+        if ANSWER in line:
             seen.append(time.monotonic() - began)
 
     done = proc.run(argv, env=env, check=False, on_line=on_line, deadline_s=_LIMIT_S)
@@ -150,7 +150,7 @@ def _time_command(argv: Sequence[str | Path], env: dict[str, str]) -> _Timed:
             f"{Path(str(argv[0])).name} did not answer: {said[-1] if said else 'not a word'}",
             hint=f"try it by hand: {proc.pasteable(argv)}",
         )
-    return _Timed(answer=seen[0], end=done.seconds)
+    return Timed(answer=seen[0], end=done.seconds)
 
 
 def _count_failures(
