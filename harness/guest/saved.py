@@ -183,7 +183,8 @@ class SavedGuests:
         except HarnessError as error:
             self._workspace.drop(KIND, saved.name)
             self._refuse(f"a saved guest could not be used: {error.message}")
-            (folder / CONSOLE).replace(folder / "console-fork.log")
+            with contextlib.suppress(FileNotFoundError):  # QEMU may not even have started
+                (folder / CONSOLE).replace(folder / "console-fork.log")
             return None
 
     def _refuse(self, why: str) -> None:

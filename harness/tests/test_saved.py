@@ -20,6 +20,8 @@ from harness.guest import channel, launcher, qemu, saved
 from harness.guest.channel import Decoder, Frame, Kind
 from harness.guest.launcher import OwnQemu, Running
 from harness.guest.saved import KIND, SavedGuests
+from harness.jobs import Lab
+from harness.model import Host
 from harness.workspace import Workspace
 
 MACHINE = qemu.Machine(
@@ -163,7 +165,7 @@ class FakeQemu:
         while chunk := end.recv(4096):
             for frame in decoder.feed(chunk):
                 self.frames.append(frame)
-                if frame.kind is Kind.RUN:
+                if frame.kind in (Kind.RUN, Kind.PUT):
                     end.sendall(Frame(Kind.EXIT, frame.id, bytes(4)).encode())
                 elif frame.kind is Kind.FORK:
                     self._hello(end)
@@ -335,6 +337,61 @@ def test_an_error_of_the_guest_s_user_is_no_reason_to_give_up(
         how_it_comes(known, machine, tmp_path / "one", fail)
     assert not known.refused
     assert how_it_comes(known, machine, tmp_path / "two") == "warm"
+
+
+def test_a_qemu_that_does_not_start_is_the_boot_s_to_tell(
+    workspace: Workspace,
+    machine: qemu.Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by = FakeQemu()
+    known = guests(workspace, by)
+    how_it_comes(known, machine, tmp_path / "one")
+
+    def missing(*_args: object) -> contextlib.AbstractContextManager[Running]:
+        raise HarnessError("this host has no QEMU")
+
+    monkeypatch.setattr(by, "start", missing)
+    assert how_it_comes(known, machine, tmp_path / "two") == "cold"
+    assert "this host has no QEMU" in known.refused
+
+
+@pytest.mark.parametrize(
+    ("cold", "warm", "boot"),
+    [(False, True, "warm"), (True, True, "cold"), (False, False, "cold")],
+)
+def test_a_lab_forks_where_it_is_asked_and_may(
+    cold: bool,
+    warm: bool,
+    boot: str,
+    workspace: Workspace,
+    machine: qemu.Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by = FakeQemu()
+    lab = Lab(workspace, by=by, cold=cold)
+    host = Host(accelerator="tcg", why="", cpu_model="qemu64", qemu="7.2", cores=2, boot_s=1.0)
+    monkeypatch.setattr(lab, "host_for", lambda _kernel: host)
+    monkeypatch.setattr(lab, "machine", lambda *_args, **_options: machine)
+    program = tmp_path / "send"
+    program.write_bytes(b"a program")
+    monkeypatch.setattr(lab, "_compile", lambda payloads: [program] * len(payloads))
+    kernel = lab.ready_kernel(machine.kernel, "6.12")
+    folder = tmp_path / "guest"
+    with lab.guest(kernel, folder, payloads=[Path("send.c")], warm=warm) as guest:
+        assert guest.boot == boot
+    # The initial RAM file system of a fork is the saved guest's: payloads follow it.
+    put = [frame.body[4:] for frame in by.frames if frame.kind is Kind.PUT]
+    assert put == ([b"/run/nsaudit/send\0a program"] if boot == "warm" else [])
+
+
+def test_processes_of_a_run_boot_cold_when_it_does(workspace: Workspace, tmp_path: Path) -> None:
+    Lab(workspace, cold=True).save(tmp_path)
+    other = Lab(workspace)
+    other.restore(tmp_path)
+    assert other.cold
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from harness.model import (
     DirectorySource,
     Expect,
     Outcome,
+    ScenarioResult,
     Series,
     Stack,
     Verdict,
@@ -184,3 +185,12 @@ def test_what_is_planned_and_never_run_is_a_miss(tmp_path: Path) -> None:
     (tmp_path / arms[1].folder).mkdir()
     (tmp_path / arms[1].folder / "result.json").write_text('{"outcome": "PA')
     assert scenario.load_results(tmp_path)[1].outcome is Outcome.MISS
+
+
+def test_why_guests_were_booted_is_said_once() -> None:
+    arm = Arm(scenario="s", stack="k", expect=Expect.PASS)
+    why = {"cold": "QEMU refuses migrate"}
+    arms = tuple(ArmResult(arm=arm, evidence=one) for one in (why, {"lost": 0}, why))
+    results = [ScenarioResult(name="s", verdict=Verdict.CONFIRMED, arms=arms)]
+    assert scenario.find_colds(results) == ["guests boot cold: QEMU refuses migrate"]
+    assert scenario.find_colds([]) == []
