@@ -1,7 +1,8 @@
 """Does the end of a container leave one record, and its id free for another?
 
 The end must be told whether or not anything audited it: without rules, with a rule that never
-audits the container, by exit and by kill, and when the first task goes before others.
+audits the container, by exit and by kill, and when the first task goes before others. What the
+last task causes by leaving its files to be closed is of the container still, and comes before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from harness.scenario import Judge
 
 _NAMED = "/run/nsaudit/named"
 _AGAIN = 20
+# Makes lo promiscuous for as long as the socket lives: SOL_PACKET, PACKET_ADD_MEMBERSHIP.
+_LEAVE_PROMISCUOUS = """
+import os, socket, struct
+listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+listener.setsockopt(263, 1, struct.pack("iHH8x", socket.if_nametoindex("lo"), 1, 0))
+os._exit(0)
+"""
 # How containers end; each has an id of its own.
 _ENDS = {
     "exit": ("true",),
@@ -50,15 +58,26 @@ def test_contid_drop(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.expect("used again", guest.run(["sh", "-c", again]).status, good=0)
     expected["700"] += _AGAIN
 
+    guest.run([_NAMED, "800", "python3", "-c", _LEAVE_PROMISCUOUS]).require()
+    expected["800"] += 1
+
     # then each end has one record, after its beginning, and nothing else was dropped.
     _wait_for_the_last(guest)
     trail = auditd.trail()
     ops = [one for one in trail.records if one.type == "CONTAINER_OP"]
-    drops = Counter(one.get("old-contid") for one in ops if one.get("op") == "drop")
+    ended = [one for one in ops if one.get("op") == "drop"]
+    drops = Counter(one.get("old-contid") for one in ended)
     sets = Counter(one.get("contid") for one in ops if one.get("op") == "set")
     judge.expect("beginnings", dict(sorted(sets.items())), good=dict(sorted(expected.items())))
     judge.expect("ends", dict(sorted(drops.items())), good=dict(sorted(expected.items())))
     judge.expect("order", _out_of_order(ops), good=[])
+    # and what the last close caused is named, and told before that the container ended.
+    (left,) = trail.matching(type="ANOM_PROMISCUOUS", prom="0")
+    said = trail.matching(type="CONTAINER_ID", contid="800")
+    named = left.serial in {one.serial for one in said}
+    judge.expect("named at the last close", named, good=True)
+    (end,) = [one for one in ended if one.get("old-contid") == "800"]
+    judge.expect("last close before the end", left.serial < end.serial, good=True)
 
 
 def _wait_for_the_last(guest: Guest) -> None:

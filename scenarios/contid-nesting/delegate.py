@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -37,12 +38,32 @@ def waiting() -> int:
     return pid
 
 
+def relayed() -> str:
+    """What is written to a file that a child without the right opened and passed to us."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        file = os.open("/proc/self/audit_capcontainerid", os.O_WRONLY)
+        socket.send_fds(theirs, [b"x"], [file])
+        signal.pause()
+    _, (file,), _, _ = socket.recv_fds(ours, 1, 1)
+    try:
+        os.write(file, b"1")
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return "0"
+
+
 def orchestrate() -> None:
     """In a user namespace of its own, with every capability there."""
     first, second = waiting(), waiting()
     say("odd", write(first, "audit_capcontainerid", "2"))
     say("name", write(first, "audit_containerid", "901"))
     say("pass-on", write(second, "audit_capcontainerid", "1"))
+    say("relayed", relayed())
     if os.fork() == 0:
         inner = waiting()
         say("inherited", write(inner, "audit_containerid", "902"))

@@ -81,7 +81,7 @@ def test_contid_nesting(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.expect("ends", ends[at : at + 3], good=chain)
 
     # Who is privileged in a user namespace only can neither name nor let others name; who was
-    # given the right can do both for its own descendants.
+    # given the right can do both for its own descendants, and is not made to do so by a child.
     guest.put("/run/delegate.py", _DELEGATE.read_bytes())
     for given, good_errno in (("0", "EPERM"), ("1", "0")):
         said = guest.run([_NAMED, "900", "python3", "/run/delegate.py", given]).require().stdout
@@ -90,6 +90,7 @@ def test_contid_nesting(guest: Guest, judge: Judge, auditd: Any) -> None:
         judge.expect(f"naming, given {given}", steps.get("name"), good=good_errno)
         judge.expect(f"passing it on, given {given}", steps.get("pass-on"), good=good_errno)
         judge.expect(f"inherited, given {given}", steps.get("inherited"), good="EPERM")
+        judge.expect(f"relayed, given {given}", steps.get("relayed"), good="EPERM")
         judge.expect(f"odd value, given {given}", steps.get("odd"), good="EINVAL")
     rights = auditd.trail().matching(type="SET_CAPCONTID", capcontid="1")
     judge.expect("records of passing it on", len(rights) > 0, good=True)
