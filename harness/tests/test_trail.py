@@ -446,6 +446,12 @@ def test_the_page_shows_hostile_values_harmlessly(tmp_path: Path) -> None:
     assert Names().name_of("4711", "x") == ""
 
 
+def test_a_page_says_what_it_leaves_off(two_hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "MOST_EVENTS", 3)
+    text = page.render(read(two_hosts), Asked(), [])
+    assert "3 events; 5 later ones are left off" in text
+
+
 def test_the_command_answers_in_four_forms(
     two_hosts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

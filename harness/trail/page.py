@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def write_page(model: Model, asked: Asked, remarks: Sequence[str], path: Path) -
 def render(model: Model, asked: Asked, remarks: Sequence[str]) -> str:
     """The page: containers and events as they were asked for. ``remarks`` stand below."""
     containers = questions.containers(model, asked).rows
-    events = [row for row in questions.events(model, asked).rows if row["container"]]
+    events = questions.events(model, replace(asked, inside=True, most=MOST_EVENTS))
     style = (_TEMPLATES / "trail.css").read_text(encoding="utf-8")
     script = (_TEMPLATES / "trail.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -47,11 +48,11 @@ def render(model: Model, asked: Asked, remarks: Sequence[str]) -> str:
         data=_clean(
             {
                 "stays": containers,
-                "events": [_event(row) for row in events[:MOST_EVENTS]],
+                "events": [_event(row) for row in events.rows],
             }
         ),
-        left_off=max(0, len(events) - MOST_EVENTS),
-        count=len(events),
+        left_off=events.left_off,
+        count=len(events.rows),
         hosts=sorted({row["host"] for row in containers}),
         style=Markup(style),
         script=Markup(script),

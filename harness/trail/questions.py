@@ -25,7 +25,10 @@ LAST = 1 << 62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a question is narrowed to; empty is everything. Times are ms since 1970."""
+    """What a question is narrowed to; empty is everything. Times are ms since 1970.
+
+    ``inside`` leaves out the events that are of no container, ``most`` those after so many.
+    """
 
     container: str = ""
     host: str = ""
@@ -33,16 +36,19 @@ class Asked:
     until_ms: int = LAST
     auid: str = ""
     ses: str = ""
+    inside: bool = False
+    most: int = 0
     names: Names = field(default_factory=Names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Rows with the same keys, of which a table shows ``columns``."""
+    """Rows with the same keys, of which a table shows ``columns``; ``left_off`` were too many."""
 
     title: str
     columns: Sequence[str]
     rows: list[Row]
+    left_off: int = 0
 
 
 def parse_time(text: str) -> int:
@@ -109,7 +115,7 @@ def events(model: Model, asked: Asked) -> Answer:
     if asked.container:
         ids = {asked.container} | asked.names.ids_of(asked.container)
         rows = rows.filter(rows.container.isin(sorted(ids)))
-    else:
+    elif not asked.inside:
         others = model.others.mutate(container=ibis.literal(""), role=ibis.literal(""))
         rows = ibis.union(rows, others.select(*rows.columns))
     return _event_answer("events", model, rows, asked)
@@ -150,8 +156,12 @@ def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
         table.time_ms <= asked.until_ms,
     )
     ordered = table.order_by("time_ms", "boot", "serial", "container", "role")
+    left_off = 0
+    if asked.most:
+        left_off = max(0, int(table.count().to_pyarrow().as_py()) - asked.most)
+        ordered = ordered.limit(asked.most)
     listed = ordered.to_pyarrow().to_pylist()
-    records = model.records_of(table.select(*KEY).distinct())
+    records = model.records_of(ordered.select(*KEY).distinct())
     rows = []
     for one in listed:
         boot = boots[one["boot"]]
@@ -173,6 +183,7 @@ def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
         title=title,
         columns=("time", "host", "container", "role", "reason", "auid", "ses", "what"),
         rows=rows,
+        left_off=left_off,
     )
 
 
