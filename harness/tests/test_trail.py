@@ -141,8 +141,12 @@ SCENES: dict[str, tuple[str, ...]] = {
     "boots": (
         *(event(second, second + 1, call(5)) for second in range(10)),
         # Late records and system calls that took long are no boot.
-        event(3, 4, call(5)),
+        event(3, 4, call(5), "PROCTITLE proctitle=61"),
         event(1, 11, call(5)),
+        event(1, 3, call(5), "PROCTITLE proctitle=61"),
+        event(10, 12, call(5)),
+        event(11, 11, call(5)),
+        event(11, 10, call(5)),
         *(event(100 + second, second + 1, call(6)) for second in range(4)),
     ),
     "jumps": tuple(
@@ -264,7 +268,7 @@ def test_a_kernel_that_names_nothing_is_said_to(answers: Answers) -> None:
 
 
 def test_boots_begin_when_serials_do(answers: Answers) -> None:
-    assert told(answers("hosts", "boots"), "boot", "unknown") == [(1, 11), (2, 4)]
+    assert told(answers("hosts", "boots"), "boot", "unknown") == [(1, 15), (2, 4)]
 
 
 def test_clocks_that_jump_and_twins_are_told(world: Model, answers: Answers) -> None:

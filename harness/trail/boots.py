@@ -18,6 +18,8 @@ from harness.trail.lines import Bools, Ints
 # A number must fall to less than half, which takes records that come late out.
 _FALL = 2
 _JUMP_MS = 60_000
+# Small numbers that come in between, and are not late, are those of another kernel.
+_MANY = 3
 # No machine boots twice in this time.
 _TOO_SOON_MS = 3_000
 
@@ -36,6 +38,7 @@ class Boot:
     serial: int = 0
     last_serial_ms: int = 0
     jumps: int = 0
+    strays: int = 0
     collides: bool = False
 
 
@@ -54,10 +57,7 @@ class Boots:
         boots = np.zeros(len(serial), dtype=np.int64)
         rows = np.flatnonzero(~daemon)
         boot = self._current.get((stream, host))
-        before = boot.serial if boot else 0
-        previous = np.concatenate([[before], serial[rows][:-1]])
-        following = np.append(serial[rows][1:], 0)
-        falls = np.flatnonzero((serial[rows] * _FALL < previous) & (following * _FALL < previous))
+        falls, strays = _falls(serial[rows], time_ms[rows], boot)
         begins = [int(rows[at]) for at in falls]
         # auditd announces itself before it hands on what the new kernel had for it.
         begins = [_with_daemon(at, daemon) for at in begins]
@@ -69,6 +69,9 @@ class Boots:
                 part = slice(first, after)
                 boots[part] = boot.number
                 self._extend(boot, serial[part], time_ms[part], daemon[part])
+        if boot:
+            boot.strays += strays
+            boot.collides = boot.collides or boot.strays >= _MANY
         return boots
 
     def _begin(self, stream: int, host: str, place: str, time_ms: int) -> Boot:
@@ -100,6 +103,25 @@ class Boots:
         boot.jumps += int(np.count_nonzero(lengths > 1))
         boot.serial = int(serial[kernel][-1])
         boot.last_serial_ms = int(times[-1])
+
+
+def _falls(serial: Ints, time_ms: Ints, boot: Boot | None) -> tuple[Ints, int]:
+    """Where another kernel begins to count: the event there and the next one are far below.
+
+    Besides, how many numbers are far below though the next one is not, and though they are
+    not late.
+    """
+    if not len(serial):
+        return np.zeros(0, dtype=np.int64), 0
+    # The records of one event mostly stand together, and count once.
+    first = np.concatenate([[0], np.flatnonzero(np.diff(serial)) + 1])
+    numbers, times = serial[first], time_ms[first]
+    before = np.concatenate([[boot.serial if boot else 0], numbers[:-1]])
+    time_before = np.concatenate([[boot.last_serial_ms if boot else 0], times[:-1]])
+    # After the last one nothing is known: it had better be later.
+    stays = np.append(numbers[1:] * _FALL < before[:-1], times[-1] > time_before[-1])
+    low = numbers * _FALL < before
+    return first[low & stays], int(np.count_nonzero(low & ~stays & (times >= time_before)))
 
 
 def _with_daemon(at: int, daemon: Bools) -> int:
