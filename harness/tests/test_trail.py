@@ -48,8 +48,10 @@ def inside(contid: str, *more: str, number: int = 1) -> tuple[str, ...]:
     return (f"UNKNOWN[1340] record={number} contid={contid}", *more)
 
 
-def birth(second: int, serial: int, contid: str, opid: int, *, ok: str = "yes") -> str:
-    op = f"UNKNOWN[1344] op=set opid={opid} contid={contid} old-contid=-1"
+def birth(
+    second: int, serial: int, contid: str, opid: int, *, old: str = "-1", ok: str = "yes"
+) -> str:
+    op = f"UNKNOWN[1344] op=set opid={opid} contid={contid} old-contid={old}"
     return event(second, serial, op, call(opid - 1, "runc", ok=ok))
 
 
@@ -81,7 +83,7 @@ def told(rows: Sequence[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
 ALPHA = (
     birth(0, 1, "4711", 101),
     event(1, 2, *inside("4711", call(101, rest=" record=1"))),
-    birth(2, 3, "4712,^4711", 102),
+    birth(2, 3, "4712", 102, old="4711"),
     event(3, 4, *inside("4712,^4711", call(102, rest=" record=1"))),
     event(4, 5, call(7, "sshd")),
     end(5, 6, "4712,^4711", 102),
@@ -108,6 +110,11 @@ SCENES: dict[str, tuple[str, ...]] = {
             *inside("12", 'OBJ_PID opid=12 oauid=-1 ocomm="x" record=2', number=2),
         ),
         event(2, 4, *inside("11,12", "NETFILTER_PKT mark=0 saddr=127.0.0.1 record=1")),
+    ),
+    "quiet": (
+        birth(0, 1, "61", 101),
+        birth(1, 2, "62", 102, old="61"),
+        birth(2, 3, "63", 103, old="62,^61"),
     ),
     "refused": (birth(0, 1, "21", 101, ok="no"), event(1, 2, call(101))),
     "lost": (
@@ -222,6 +229,16 @@ def test_targets_and_packets_have_roles_of_their_own(answers: Answers) -> None:
         (4, "12", "packet"),
     ]
     assert told(answers("shared-netns", "roles"), "containers") == [("11,12",)]
+
+
+def test_a_container_that_does_nothing_is_inside_of_another_all_the_same(
+    answers: Answers,
+) -> None:
+    assert told(answers("containers", "quiet"), "container", "inside") == [
+        ("61", ""),
+        ("62", "61"),
+        ("63", "62,61"),
+    ]
 
 
 def test_a_refused_name_makes_no_container(world: Model, answers: Answers) -> None:

@@ -96,7 +96,10 @@ class Model:
             calls = self.records_of(ops.select(*KEY).distinct(), "SYSCALL")
             births = []
             for boot, time_ms, serial, record in records:
-                own, parents = (split_list(record.fields.get("contid", "")) or [("", "")])[0]
+                own, _ = (split_list(record.fields.get("contid", "")) or [("", "")])[0]
+                # The new container is inside of the one that its first task was in.
+                outer = split_list(record.fields.get("old-contid", ""))
+                parents = ",".join(part for one in outer for part in one if part)
                 call = next(iter(calls.get((boot, time_ms, serial), [])), None)
                 births.append(
                     Birth(boot, time_ms, serial, own, parents, record.fields.get("opid", ""), call)

@@ -72,6 +72,7 @@ def find_stays(model: Model, names: Names) -> list[Stay]:
         era = eras.get((boot.number, stay.container))
         if birth:
             stay.born_ms, stay.by = birth.time_ms, _author(birth.call)
+            stay.inside = stay.inside or birth.parents
         elif era:
             _fill_from_spaces(stay, era)
         found.append(stay)
