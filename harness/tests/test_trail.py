@@ -96,6 +96,8 @@ BORN = (
     "UNKNOWN[1342] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
     ' old-inode=4026531841 ppid=1 pid=131 auid=1000 uid=0 ses=3 comm="unshare"'
 )
+BORN_NET = BORN.replace("inode=4026532174 ns=mnt", "inode=4026532178 ns=net")
+EXITING = f"UNKNOWN[1341] {SPACES.format('?', '?', 4026532177)}"
 GONE = "UNKNOWN[1343] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
 # What was logged on which host; each tells a story of its own.
 SCENES: dict[str, tuple[str, ...]] = {
@@ -143,6 +145,12 @@ SCENES: dict[str, tuple[str, ...]] = {
         event(1, 2, *inside("51", call(11, rest=" record=1"), OWN)),
         event(2, 3, *inside("52", call(12, rest=" record=1"), OWN)),
         event(3, 4, *inside("53", call(13, rest=" record=1"), AT_HOME)),
+        # The number is given out again, and what exits is in no network any more.
+        event(4, 5, BORN_NET),
+        event(5, 6, BORN_NET),
+        event(6, 7, *inside("54", call(14, rest=" record=1"), OWN)),
+        event(7, 8, *inside("55", call(15, rest=" record=1"), EXITING)),
+        event(8, 9, *inside("56", call(16, rest=" record=1"), EXITING)),
     ),
     "silent": (event(0, 1, call(55)),),
     "boots": (

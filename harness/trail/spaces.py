@@ -93,12 +93,20 @@ def eras(
                     since=since,
                     until=until,
                     container=name,
-                    net=f"net:[{where.get('net', '?')}]",
+                    net=_name_net(where.get("net", "?"), births.values(), since),
                     born=births.get(since),
                     ended=ends[0] if ends else None,
                 )
             )
     return found
+
+
+def _name_net(inode: str, births: Iterable[Record], since: int) -> str:
+    """A network namespace by its number, and how often that was given out; ``?`` has none."""
+    if inode in ("", "?"):
+        return ""
+    count = sum(one.fields.get("ns") == "net" and one.serial <= since for one in births)
+    return f"net:[{inode}]" + (f"/{count}" if count > 1 else "")
 
 
 def _initial_of(lives: Sequence[Record]) -> Mapping[str, set[str]]:

@@ -143,7 +143,9 @@ def sharing(model: Model) -> list[Mapping[str, Any]]:
     """
     attributed = model.attributed
     subjects = attributed.filter(attributed.role == "subject").select(*KEY, "container")
-    seen = model.infos.drop("container").inner_join(subjects, list(KEY))
+    # Tasks that exit have given up their network namespace.
+    known = model.infos.filter(model.infos.net != "").drop("container")
+    seen = known.inner_join(subjects, list(KEY))
     packets = attributed.filter(attributed.role == "packet").select(*KEY, "container")
     lists = packets.group_by(*KEY).agg(
         containers=packets.container.group_concat(",", order_by=packets.container),
