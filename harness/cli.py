@@ -24,6 +24,7 @@ from harness.commands import (
     shell,
     stacks,
     trail,
+    watch,
 )
 from harness.errors import HarnessError, UsageError, explain, is_out_of_room
 
@@ -32,6 +33,7 @@ _INTERRUPTED = 130
 # In the order in which the help lists them.
 _COMMANDS = (
     run,
+    watch,
     build,
     fetch,
     image,
