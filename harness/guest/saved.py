@@ -180,6 +180,10 @@ class SavedGuests:
             return None
         try:
             return stack.enter_context(fork(machine, saved, folder, by=self._by, scale=self._scale))
+        except FileNotFoundError as error:
+            # Another process found it damaged, or old, and took it away under our hands.
+            log.warning("the saved guest has gone: %s", error.filename)
+            return None
         except HarnessError as error:
             self._workspace.drop(KIND, saved.name)
             self._refuse(f"a saved guest could not be used: {error.message}")

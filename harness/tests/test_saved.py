@@ -357,6 +357,24 @@ def test_a_qemu_that_does_not_start_is_the_boot_s_to_tell(
     assert "this host has no QEMU" in known.refused
 
 
+@pytest.mark.parametrize("gone", ["console.log", "state"])
+def test_a_saved_guest_that_somebody_else_took_away_is_made_again(
+    gone: str,
+    workspace: Workspace,
+    machine: qemu.Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = guests(workspace, FakeQemu())
+    entry = known.require(machine)
+    (entry / gone).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(known, "require", lambda _machine: entry)
+        assert how_it_comes(known, machine, tmp_path / "one") == "cold"
+    assert not known.refused
+    assert how_it_comes(known, machine, tmp_path / "two") == "warm"
+
+
 @pytest.mark.parametrize(
     ("cold", "warm", "boot"),
     [(False, True, "warm"), (True, True, "cold"), (False, False, "cold")],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.guest import saved
+from harness.guest import channel, saved
 from harness.guest.machine import Guest
 from harness.jobs import Lab
 from harness.model import Kernel
@@ -106,3 +106,18 @@ def test_a_state_that_qemu_refuses_is_dropped_and_the_guest_boots(
         guest.end()
     assert "could not be used" in known.refused
     assert not entry.exists()
+
+
+def test_a_fork_that_gets_no_randomness_is_not_used(
+    lab: Lab, kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Interrupts alone may make the numbers of two forks differ, so that those prove too little.
+    other = Lab(lab.workspace)
+    monkeypatch.setattr(saved, "_RECIPE", "of a test")
+    frame = channel.fork_frame
+    monkeypatch.setattr(channel, "fork_frame", lambda now, entropy: frame(now, entropy[:8]))
+    with other.guest(other.kernel("vanilla-6.12"), tmp_path, warm=True) as guest:
+        assert guest.boot == "cold"
+        guest.end()
+    assert "could not be used" in other.why_cold
+    assert "reboot: Power down" in (tmp_path / "console-fork.log").read_text()
