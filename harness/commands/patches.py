@@ -32,7 +32,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="check|edit|refresh", dest="what")
     text = "Put each patch through the gates; what was looked at once is not looked at again."
     sub = commands.add_parser("check", help=text, description=text)
-    sub.add_argument("stack", nargs="+")
+    sub.add_argument("stack", nargs="*", help="all that have patches, when none is named")
     sub.add_argument("--config", default="default", help="configuration that is built and booted")
     sub.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
     text = "Open a stack as commits, in a git worktree."
@@ -53,6 +53,8 @@ def act(options: argparse.Namespace) -> int:
 def _act(lab: Lab, screen: Screen, options: argparse.Namespace) -> int:
     names = options.stack if options.what == "check" else [options.stack]
     stacks = [lab.catalogue.require_stack(name) for name in names]
+    if not names:
+        stacks = [stack for stack in lab.catalogue.stacks.values() if stack.patches]
     for stack in stacks:
         if not stack.patches:
             raise UsageError(f"{stack.name} has no patches", hint="nsaudit stacks lists all")

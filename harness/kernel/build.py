@@ -7,13 +7,14 @@ at the same paths, so that going from one to another compiles what differs and l
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +23,7 @@ from harness import proc
 from harness.errors import BuildError, CommandFailed, UsageError
 from harness.kernel import kconfig
 from harness.kernel.kconfig import Kconfig
-from harness.kernel.tree import git, open_tree
+from harness.kernel.tree import Tree, git, open_tree
 from harness.model import Base, Kernel, Stack
 from harness.workspace import Workspace, digest, write_atomically
 
@@ -79,23 +80,22 @@ class Builder:
             source = open_tree(self.workspace, stack.base, self.on_step)
             commit = source.commit_of(stack)
             tree = source.tree_of(commit)
-            key = digest(_RECIPE, tree, wanted.digest, compiler())
+        key = digest(_RECIPE, tree, wanted.digest, compiler())
 
-            def compile_target(target: str) -> Path:
-                folder = source.check_out(commit, _lane(stack))
+        def compile_target(target: str, keep: Callable[[Path], object]) -> None:
+            with self._checked_out(source, commit, stack) as folder:
                 objects = self.objects(_name(stack), wanted)
                 self.compile(stack, folder, objects, wanted, target)
-                return objects
+                keep(objects)
 
-            def fill(folder: Path) -> None:
-                _keep(compile_target("vmlinux"), folder)
+        def fill(folder: Path) -> None:
+            compile_target("vmlinux", lambda objects: _keep(objects, folder))
 
-            entry = self.workspace.make("kernel", key, fill)
+        def fill_bzimage(folder: Path) -> None:
+            compile_target("bzImage", lambda made: shutil.copy(made / _BZIMAGE, folder))
 
-            def fill_bzimage(folder: Path) -> None:
-                shutil.copy(compile_target("bzImage") / _BZIMAGE, folder / "bzImage")
-
-            image = self.workspace.make("bzimage", key, fill_bzimage) if bzimage else None
+        entry = self.workspace.make("kernel", key, fill)
+        image = self.workspace.make("bzimage", key, fill_bzimage) if bzimage else None
         return _describe(stack, entry, image and image / "bzImage", tree, wanted)
 
     def build_directory(self, folder: Path, base: Base, *, bzimage: bool = False) -> Kernel:
@@ -148,7 +148,8 @@ class Builder:
         wanted = self.wanted(stack.base)
         with self.workspace.lock(f"tree-{stack.base.name}"):
             source = open_tree(self.workspace, stack.base, self.on_step)
-            folder = source.check_out(source.commit_of(stack), _lane(stack))
+            commit = source.commit_of(stack)
+        with self._checked_out(source, commit, stack) as folder:
             objects = objects or self.objects(_name(stack), wanted)
             make = _make_words(folder, objects)
             if configure:
@@ -156,6 +157,18 @@ class Builder:
             else:
                 _configure(make, folder, objects, wanted)
             return self._make(stack, make, objects, ["vmlinux"], {"CCACHE_DISABLE": "1"})
+
+    @contextlib.contextmanager
+    def _checked_out(self, source: Tree, commit: str, stack: Stack) -> Iterator[Path]:
+        """The lane's worktree at a commit; its lock is held, so that it stays there.
+
+        The lock of the base's tree is not: meanwhile others find their kernels, or build
+        in other lanes.
+        """
+        with self.workspace.lock(lane_lock(_name(stack))):
+            with self.workspace.lock(f"tree-{stack.base.name}"):
+                folder = source.check_out(commit, _lane(stack))
+            yield folder
 
     def wanted(self, base: Base) -> Kconfig:
         """What the configuration asks of a kernel of this base."""
@@ -235,6 +248,11 @@ def _lane(stack: Stack) -> str:
 
 def _name(stack: Stack) -> str:
     return "-".join(filter(None, (stack.base.name, _lane(stack))))
+
+
+def lane_lock(name: str) -> str:
+    """The lock of a worktree and its object folders. The tree's may be taken while it is held."""
+    return f"lane-{name}"
 
 
 def _make_words(source: Path, objects: Path) -> Sequence[str | Path]:

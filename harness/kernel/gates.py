@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from harness.errors import (
     HostMissing,
 )
 from harness.kernel import complaints
-from harness.kernel.build import BUILD_LOG, Builder, compiler
+from harness.kernel.build import BUILD_LOG, Builder, compiler, lane_lock
 from harness.kernel.complaints import Complaint
 from harness.kernel.tables import checked, read_toml
 from harness.kernel.tree import Tree, export, git, open_tree
@@ -86,25 +85,20 @@ class Inspector:
         Raises HostMissing when a gate cannot be run here.
         """
         _require_tools()
-        with self._locked(stack):
-            tree = self._open(stack)
+        workspace = self.builder.workspace
+        with workspace.lock(f"tree-{stack.base.name}"):
+            tree = open_tree(workspace, stack.base, self.builder.on_step)
             applied, refused = _apply(tree, stack)
         steps = list(_steps(tree, stack, applied))
         seen: dict[str, tuple[Complaint, ...]] = {}
         for step in steps:
             self.builder.on_step(f"checking {step.series.name}, patch {step.number}")
-            with self._locked(stack):
+            with workspace.lock(lane_lock(_name(stack))):
                 gates = dict(self._gates(tree, stack, step, seen))
             yield _row(step.series, step.patch, gates)
         left = [(one, patch) for one in stack.series for patch in one.patches[stack.base.name]]
         for number, (one, patch) in enumerate(left[len(steps) :]):
             yield _row(one, patch, {APPLIES: refused} if number == 0 else {})
-
-    def _locked(self, stack: Stack) -> AbstractContextManager[None]:
-        return self.builder.workspace.lock(f"tree-{stack.base.name}")
-
-    def _open(self, stack: Stack) -> Tree:
-        return open_tree(self.builder.workspace, stack.base, self.builder.on_step)
 
     def _gates(
         self,
@@ -251,7 +245,7 @@ class Inspector:
         builder = dataclasses.replace(self.builder, config=config)
         wanted = builder.wanted(stack.base)
         source = tree.check_out(commit, _LANE)
-        objects = builder.objects(f"{stack.base.name}-{_LANE}", wanted)
+        objects = builder.objects(_name(stack), wanted)
         memory = objects / _MEMORY
         if memory.is_file():
             known = _parse(memory)
@@ -301,6 +295,10 @@ class Inspector:
         except (GuestCrashed, GuestLost, DeadlineExceeded) as error:
             return (error.message, f"its console: {error.log}" if error.log else error.hint)
         return ()
+
+
+def _name(stack: Stack) -> str:
+    return f"{stack.base.name}-{_LANE}"
 
 
 def _require_tools() -> None:

@@ -55,7 +55,11 @@ def export(folder: Path, start: str, end: str, into: Path, *, first: int = 1) ->
 
 
 class Tree:
-    """The repository of one base. Its methods expect the lock ``tree-<base>`` to be held."""
+    """The repository of one base.
+
+    What makes commits expects the lock ``tree-<base>`` to be held; ``check_out`` that of the
+    lane, and of the base's own worktree both.
+    """
 
     def __init__(self, workspace: Workspace, base: Base, folder: Path, root: str) -> None:
         self.workspace = workspace

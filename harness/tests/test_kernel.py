@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from harness import proc
 from harness.errors import ApplyError, ConfigError, SeriesError, UsageError
-from harness.kernel import kconfig, series
+from harness.kernel import build, kconfig, series
 from harness.kernel.build import Builder
 from harness.kernel.kconfig import parse_kconfig
 from harness.kernel.tree import Tree, git
-from harness.model import Base, DirectorySource, Series, Stack
+from harness.model import Base, DirectorySource, Kernel, Series, Stack
 from harness.workspace import PROJECT, Workspace
 
 BASE = Base(name="6.12", source=DirectorySource(path=Path("/nowhere")))
@@ -247,6 +248,34 @@ def test_a_folder_that_cannot_be_built_out_of_tree(
     builder = Builder(workspace=workspace, kconfigs=PROJECT / "kconfigs", values={"vcpus": 2})
     with pytest.raises(UsageError, match=said):
         builder.build_directory(tmp_path / "mine", BASE)
+
+
+def test_a_kernel_that_is_there_does_not_wait_for_a_build(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = tree.workspace
+    monkeypatch.setattr(build, "open_tree", lambda *_: tree)
+    monkeypatch.setattr(build, "compiler", lambda: "gcc 12")
+
+    def compile_it(
+        _builder: Builder, _stack: Stack, _source: Path, objects: Path, *_words: object
+    ) -> None:
+        # What make would leave, as far as it is kept.
+        for name in ("vmlinux", "System.map", ".config", "include/config/kernel.release"):
+            (objects / name).parent.mkdir(parents=True, exist_ok=True)
+            (objects / name).write_text("6.12.0\n")
+
+    monkeypatch.setattr(Builder, "compile", compile_it)
+    builder = Builder(workspace=workspace, kconfigs=PROJECT / "kconfigs", values={"vcpus": 2})
+    vanilla = Stack(name="vanilla-6.12", base=BASE)
+    first = builder.build(vanilla)
+    found: list[Kernel] = []
+    waiting = Thread(target=lambda: found.append(builder.build(vanilla)), daemon=True)
+    # Somebody builds in its lane.
+    with workspace.lock(build.lane_lock("6.12")):
+        waiting.start()
+        waiting.join(10.0)
+        assert found == [first]
 
 
 def test_git_is_there() -> None:
