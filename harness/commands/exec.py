@@ -22,8 +22,7 @@ def act(options: argparse.Namespace) -> int:
     """Runs the command; its output and its status are the command's."""
     if not options.rest:
         raise UsageError("there is no command", hint="nsaudit exec STACK -- CMD…")
-    with open_lab(by=require_launcher(options.launcher)) as (lab, screen):
-        lab.cold = options.cold
+    with open_lab(by=require_launcher(options.launcher), cold=options.cold) as (lab, screen):
         screen.step(f"building {options.stack}")
         kernel = lab.kernel(options.stack)
         screen.quiet()

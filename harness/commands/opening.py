@@ -17,13 +17,20 @@ from harness.workspace import Workspace
 
 @contextlib.contextmanager
 def open_lab(
-    config: str = "default", by: Launcher = launcher.DEFAULT
+    config: str = "default", by: Launcher = launcher.DEFAULT, *, cold: bool = False
 ) -> Iterator[tuple[Lab, Screen]]:
     """The lab of the default state folder, and the screen on which it shows its progress."""
     workspace = Workspace.default()
     workspace.sweep()
     with Screen(Console(stderr=True)) as screen:
-        lab = Lab(workspace, config=config, by=by, progress=screen.build, on_step=screen.step)
+        lab = Lab(
+            workspace,
+            config=config,
+            by=by,
+            cold=cold,
+            progress=screen.build,
+            on_step=screen.step,
+        )
         yield lab, screen
         screen.quiet()
 

@@ -56,8 +56,7 @@ def act(options: argparse.Namespace) -> int:
     words = [word for base in options.base for word in ("--base", base)]
     words += ["--kernel-config", options.config]
     by = require_launcher(options.launcher, options.rest)
-    with open_lab(options.config, by) as (lab, screen):
-        lab.cold = options.cold
+    with open_lab(options.config, by, cold=options.cold) as (lab, screen):
         folder = lab.workspace.new_run()
         stacks = [*options.stack, *_own_kernels(lab, options)]
         words += [word for stack in stacks for word in ("--stack", stack)]
