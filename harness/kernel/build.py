@@ -8,6 +8,7 @@ at the same paths, so that going from one to another compiles what differs and l
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -266,9 +267,16 @@ def _ccache_env(workspace: Workspace) -> Mapping[str, str]:
 
 def compiler() -> str:
     """The compiler's name and version, in one line. Raises HostMissing for any build tool."""
-    for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
+    for tool in ("ld", "make", "flex", "bison", "bc"):
         proc.require_tool(tool)
-    return proc.run(["gcc", "--version"]).stdout.partition("\n")[0]
+    gcc = proc.require_tool("gcc")
+    return _version(gcc, gcc.stat().st_mtime_ns)
+
+
+@functools.cache
+def _version(program: Path, _changed: int, /) -> str:
+    """What a compiler says of itself: asked again only when its file changes."""
+    return proc.run([program, "--version"]).stdout.partition("\n")[0]
 
 
 def _configure(make: Sequence[str | Path], source: Path, objects: Path, wanted: Kconfig) -> None:

@@ -66,6 +66,7 @@ class Tree:
         self.base = base
         self.folder = folder
         self.root = root
+        self._trees: dict[str, str] = {}
 
     def commit_of(self, stack: Stack) -> str:
         """The commit of a stack: its patches, exactly, on the root commit.
@@ -92,7 +93,9 @@ class Tree:
 
     def tree_of(self, commit: str) -> str:
         """The tree id of a commit: the same content has the same id, everywhere."""
-        return git(self.folder, "rev-parse", f"{commit}^{{tree}}")
+        if commit not in self._trees:
+            self._trees[commit] = git(self.folder, "rev-parse", f"{commit}^{{tree}}")
+        return self._trees[commit]
 
     def check_out(self, commit: str, lane: str = "") -> Path:
         """Makes a lane's worktree hold a commit, touching only the files that differ."""

@@ -153,26 +153,30 @@ def test_good_patches_pass_every_gate_and_once_is_enough(bench: Bench) -> None:
     assert len(bench.boots.trees) == 3
 
 
-@pytest.mark.parametrize(
-    ("text", "gate", "said"),
-    [
-        ("/* ugly */\n", gates.CHECKPATCH, "WARNING:UGLY: ugly"),
-        ("/* undocumented */\n", gates.DOC, "undocumented"),
-        ("static int lonely;\n", gates.BUILDS, "lonely"),
-        ("#ifndef CONFIG_A\n#error off\n#endif\n", "off", "does not build: "),
-        ("#ifndef CONFIG_A\nstatic int lonely;\n#endif\n", "off", "lonely"),
-    ],
-)
-def test_a_gate_fails_at_the_patch_that_is_to_blame(
-    bench: Bench, text: str, gate: str, said: str
-) -> None:
-    bench.write(GOOD, add(text), add("/* last */\n"))
-    first, second, third = bench.check()
+def test_a_gate_fails_at_the_patch_that_is_to_blame(bench: Bench) -> None:
+    bad = {
+        "/* ugly */\n": {gates.CHECKPATCH: "WARNING:UGLY: ugly"},
+        "/* undocumented */\n": {gates.DOC: "undocumented"},
+        "static int lonely;\n": {gates.BUILDS: "lonely", "off": "lonely"},
+        "#ifndef CONFIG_A\nstatic int alone;\n#endif\n": {"off": "alone"},
+    }
+    bench.write(GOOD, *map(add, bad), add("/* last */\n"))
+    first, *between, last = bench.check()
     assert first.passed
-    blamed = {gate, "off"} if gate == gates.BUILDS else {gate}
-    assert failed(second) == blamed
-    assert said in second.gates[gate][0]
-    assert failed(third) == ({"off"} if "#error" in text else set())
+    assert last.passed
+    for check, said in zip(between, bad.values(), strict=True):
+        assert failed(check) == set(said)
+        for gate, text in said.items():
+            assert text in check.gates[gate][0]
+
+
+def test_a_configuration_that_does_not_build_is_told_of_each_patch(bench: Bench) -> None:
+    bench.write(GOOD, add("#ifndef CONFIG_A\n#error off\n#endif\n"), add("/* last */\n"))
+    first, *others = bench.check()
+    assert first.passed
+    for check in others:
+        assert failed(check) == {"off"}
+        assert "does not build: " in check.gates["off"][0]
 
 
 def test_what_does_not_build_is_not_booted_nor_remembered(bench: Bench) -> None:

@@ -25,6 +25,9 @@ from harness.trail.names import Names, read_names
 from harness.trail.questions import Answer, Asked
 from harness.trail.sources import find_sources
 
+# Loading the engine takes longer than all tests of it: let one worker do it.
+pytestmark = pytest.mark.xdist_group("engine")
+
 SPACES = "cgroupns=4026531835 ipcns=4026531839 mntns={} netns={} pidns={} timens=4026531834"
 SPACES = f"dev=00:04 {SPACES} userns=4026531837 utsns=4026531838"
 HOST_SPACES = SPACES.format(4026531841, 4026531840, 4026531836)
