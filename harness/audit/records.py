@@ -107,12 +107,14 @@ def parse_record(line: str) -> Record:
 
     body, text = header["body"], ""
     if opening := _TEXT.search(body):
-        # The sender's text may hold quotes and separators of its own, but it is the kernel
-        # that writes the last quote.
-        closing = body.rfind("'")
-        text, rest = body[opening.end() : closing], body[closing + 1 :]
-        if closing < opening.end() or (rest and rest[0] not in " " + _SEPARATOR):
+        # The sender's text may hold quotes and separators of its own, but the last quote before
+        # an end is the kernel's; one in a translated name (UID="o'neil") is before neither.
+        closing = body.rfind("'" + _SEPARATOR)
+        if body.endswith("'"):
+            closing = len(body) - 1
+        if closing < opening.end():
             return damaged
+        text, rest = body[opening.end() : closing], body[closing + 1 :]
         body = body[: opening.start()] + rest
     body, _, names = body.partition(_SEPARATOR)
     fields, whole = _read_fields(_FIELD, kind, body)

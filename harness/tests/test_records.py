@@ -167,6 +167,12 @@ def test_a_translation_replaces_nothing() -> None:
     assert (record.fields["pid"], record.fields["UID"]) == ("7", "root")
 
 
+def test_an_apostrophe_in_a_translation_ends_no_message() -> None:
+    record = parse_record(LOGIN + '\x1dUID="o\'neil" AUID="d\'arcy\'"')
+    assert (record.fields["UID"], record.fields["AUID"]) == ("o'neil", "d'arcy'")
+    assert record.user["acct"] == "alice"
+
+
 def test_an_open_quote_in_a_message_is_the_senders_affair() -> None:
     record = parse_record(LOGIN.replace('"/bin/login"', '"/bin/login'))
     assert record.type == "USER_LOGIN"
