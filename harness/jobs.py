@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.errors import ConfigError, HarnessError, UsageError
 from harness.guest import accelerator, launcher, programs, qemu
@@ -241,23 +242,28 @@ class Lab:
 
     # -- passing a run on ----------------------------------------------------
 
-    def save(self, folder: Path) -> None:
-        """Writes what this run uses, so that other processes of it use the same."""
-        facts = {
+    def describe(self) -> dict[str, Any]:
+        """What this run uses, as ``adopt`` takes it; paths are Path objects."""
+        return {
             "launcher": str(self.launcher),
             "cold": self.cold,
             "kernels": [_plain(kernel) for kernel in self.kernels],
             "image": _plain(self._image) if self._image else None,
             "host": _plain(self._host) if self._host else None,
         }
-        write_atomically(folder / "lab.json", json.dumps(facts, indent=1, default=str))
+
+    def save(self, folder: Path) -> None:
+        """Writes what this run uses, so that other processes of it use the same."""
+        text = json.dumps(self.describe(), indent=1, default=str)
+        write_atomically(folder / "lab.json", text)
 
     def restore(self, folder: Path) -> None:
         """Takes over what ``save`` wrote; nothing, when it wrote nothing."""
-        try:
-            facts = json.loads((folder / "lab.json").read_text())
-        except FileNotFoundError:
-            return
+        with contextlib.suppress(FileNotFoundError):
+            self.adopt(json.loads((folder / "lab.json").read_text()))
+
+    def adopt(self, facts: Mapping[str, Any]) -> None:
+        """Takes over what another lab's ``describe`` said; paths may be text."""
         self.launcher = launcher.parse(facts["launcher"])
         self.cold = facts.get("cold", False)
         for one in facts["kernels"]:
@@ -275,5 +281,5 @@ class Lab:
             self._host = Host(**host)
 
 
-def _plain(value: Kernel | Image | Host) -> Mapping[str, object]:
+def _plain(value: Kernel | Image | Host) -> Mapping[str, Any]:
     return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}

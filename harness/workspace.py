@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from harness.errors import HarnessError
 
 log = logging.getLogger(__name__)
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 _CHECKED = ".checked.json"
 # Two changes within one tick of a file system's clock (10 ms at most) have one time.
 _TICK_NS = 100_000_000
@@ -141,7 +141,7 @@ class Workspace:
             return path
         if not path.is_dir():
             return None
-        if damage := _damage(path):
+        if damage := find_damage(path):
             log.warning("cache entry %s is damaged (%s): dropped, will be made again", path, damage)
             self._trusted.discard(path)
             shutil.rmtree(path, ignore_errors=True)
@@ -152,12 +152,19 @@ class Workspace:
     def content_of(self, path: Path) -> str:
         """A name for a file's content; for one of the cache it is read from the manifest."""
         try:
-            inside = path.relative_to(self.root / "cache").parts
-            entry = self.root / "cache" / Path(*inside[:2])
-            facts = json.loads((entry / _MANIFEST).read_text())[str(Path(*inside[2:]))]
+            entry, name = self.place_of(path)
+            facts = read_manifest(entry)[name]
             return str(facts.get("sha256") or facts["data"])
         except (OSError, ValueError, KeyError):
             return file_digest(path)
+
+    def place_of(self, path: Path) -> tuple[Path, str]:
+        """The entry that holds a file of the cache, and what the file is called in it.
+
+        Raises ValueError for a file that lies elsewhere.
+        """
+        inside = path.relative_to(self.root / "cache").parts
+        return self.root / "cache" / Path(*inside[:2]), str(Path(*inside[2:]))
 
     def make(
         self, kind: str, key: str, fill: Callable[[Path], None], *, recheck: bool = False
@@ -254,6 +261,15 @@ class Workspace:
             raise
 
 
+def read_manifest(entry: Path) -> Mapping[str, Mapping[str, object]]:
+    """The files of an entry: name to ``size`` (bytes) and ``sha256``, or ``data`` for a sparse one.
+
+    Raises OSError or ValueError when it cannot be read.
+    """
+    files: Mapping[str, Mapping[str, object]] = json.loads((entry / MANIFEST).read_text())
+    return files
+
+
 def _write_manifest(folder: Path) -> None:
     began = time.time_ns()
     files: dict[str, dict[str, object]] = {}
@@ -263,11 +279,11 @@ def _write_manifest(folder: Path) -> None:
             sparse = facts.st_blocks * 512 < facts.st_size // 2
             content = {"data": data_digest(path)} if sparse else {"sha256": file_digest(path)}
             files[str(path.relative_to(folder))] = {"size": facts.st_size, **content}
-    (folder / _MANIFEST).write_text(json.dumps(files, indent=1))
+    (folder / MANIFEST).write_text(json.dumps(files, indent=1))
     _note_check(folder, list(files), began)
 
 
-def _damage(folder: Path) -> str:
+def find_damage(folder: Path) -> str:
     """What is wrong with a cache entry, or nothing.
 
     A file whose content was compared since this host was started, and whose inode nobody has
@@ -275,7 +291,7 @@ def _damage(folder: Path) -> str:
     """
     began = time.time_ns()
     try:
-        files = json.loads((folder / _MANIFEST).read_text())
+        files = read_manifest(folder)
         checked, stamps = _last_check(folder), {}
         for name, facts in files.items():
             path = folder / name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +15,15 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import questions, scenario
+from harness.cluster.address import Cluster
 from harness.commands import output
 from harness.commands.opening import add_launcher, open_lab, require_launcher
 from harness.errors import UsageError
 from harness.jobs import Lab
-from harness.model import Kernel, Outcome, RunResult
+from harness.model import Arm, Host, Kernel, Outcome, RunResult
 from harness.plugin import session
 from harness.report import as_json, html, junit, kcidb, ktap, terminal
+from harness.report.screen import Screen
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,13 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cold", action="store_true", help="boot every guest, fork none")
     add_launcher(parser)
     parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
+    parser.add_argument("--executor", metavar="E", help="dask://HOST:PORT, whose workers do it")
+    parser.add_argument(
+        "--store",
+        metavar="S",
+        default=os.environ.get("NSAUDIT_STORE", ""),
+        help="folder or fsspec URL through which they share kernels ($NSAUDIT_STORE)",
+    )
     for form in _FORMS:
         parser.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
 
@@ -56,6 +66,12 @@ def act(options: argparse.Namespace) -> int:
     words = [word for base in options.base for word in ("--base", base)]
     words += ["--kernel-config", options.config]
     by = require_launcher(options.launcher, options.rest)
+    cluster = Cluster.parse(options.executor) if options.executor else None
+    if cluster and not options.store:
+        raise UsageError(
+            "a cluster needs a store that all its machines reach",
+            hint="--store DIR|URL    (or NSAUDIT_STORE)",
+        )
     with open_lab(options.config, by, cold=options.cold) as (lab, screen):
         folder = lab.workspace.new_run()
         stacks = [*options.stack, *_own_kernels(lab, options)]
@@ -70,20 +86,8 @@ def act(options: argparse.Namespace) -> int:
                 hint="; ".join(elsewhere)
                 or "a base needs the broken families of a scenario: nsaudit stacks",
             )
-        scenario.plan_run(folder, arms)
-        for stack in dict.fromkeys(arm.stack for arm in arms):
-            screen.step(f"building {stack}")
-            kernel = lab.kernel(stack)
-        screen.step("making the guest's root")
-        image = lab.image
-        log.debug("root %s", image.digest)
-        screen.step("probing the host")
-        host = lab.host_for(kernel)
-        lab.save(folder)
-        # A launcher's options may claim what the host has once (--debug: two TCP ports).
-        workers = options.jobs or (1 if by.options else max(1, min(host.cores, len(arms))))
+        scenario.plan_run(folder, list(arms.values()))
         left = len(arms)
-        screen.step(f"asking {len(arms)} arms")
 
         def on_outcome(name: str, outcome: Outcome) -> None:
             nonlocal left
@@ -91,12 +95,21 @@ def act(options: argparse.Namespace) -> int:
             what = name.rpartition("::")[2]
             screen.step(f"{left} arms left; {what}: {outcome}")
 
-        session.run(names, words, folder, workers, on_outcome)
+        if cluster:
+            store = options.store
+            host = _ask_elsewhere(lab, arms, words, folder, cluster, store, screen, on_outcome)
+        else:
+            host = _make_ready(lab, arms, screen)
+            lab.save(folder)
+            # A launcher's options may claim what the host has once (--debug: two TCP ports).
+            workers = options.jobs or (1 if by.options else max(1, min(host.cores, len(arms))))
+            screen.step(f"asking {len(arms)} arms")
+            session.run(names, words, folder, workers, on_outcome)
         result = RunResult(
             started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=round(time.monotonic() - began, 1),
             host=host,
-            kernels=tuple(k for k in lab.kernels if any(a.stack == k.stack for a in arms)),
+            kernels=tuple(k for k in lab.kernels if any(a.stack == k.stack for a in arms.values())),
             scenarios=scenario.gather(scenario.load_results(folder)),
             launcher=str(by),
             folder=str(folder),
@@ -107,6 +120,43 @@ def act(options: argparse.Namespace) -> int:
         f"{line}\n" for line in (*elsewhere, *scenario.find_colds(result.scenarios))
     )
     return 0 if result.as_expected else 1
+
+
+def _make_ready(lab: Lab, arms: Mapping[str, Arm], screen: Screen) -> Host:
+    """Builds the kernels and the image, and finds out how guests run here."""
+    for stack in dict.fromkeys(arm.stack for arm in arms.values()):
+        screen.step(f"building {stack}")
+        kernel = lab.kernel(stack)
+    screen.step("making the guest's root")
+    log.debug("root %s", lab.image.digest)
+    screen.step("probing the host")
+    return lab.host_for(kernel)
+
+
+def _ask_elsewhere(
+    lab: Lab,
+    arms: Mapping[str, Arm],
+    words: Sequence[str],
+    folder: Path,
+    cluster: Cluster,
+    store: str,
+    screen: Screen,
+    on_outcome: Callable[[str, Outcome], None],
+) -> Host:
+    """Has a cluster do all of it. Its client takes a while to import."""
+    from harness.cluster import executor
+
+    screen.step(f"asking {len(arms)} arms at {cluster.address}")
+    return executor.run(
+        lab,
+        arms,
+        words,
+        folder,
+        cluster=cluster,
+        store_url=store,
+        on_step=screen.step,
+        on_outcome=on_outcome,
+    )
 
 
 def _names(lab: Lab, options: argparse.Namespace, stacks: Sequence[str]) -> list[str]:

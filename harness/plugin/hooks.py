@@ -28,7 +28,7 @@ from harness.image.layer import LAYERS
 from harness.jobs import Lab
 from harness.model import Arm, ArmResult, Expect, Outcome
 from harness.scenario import Judge, Question
-from harness.workspace import Workspace
+from harness.workspace import PROJECT, Workspace
 
 # On a host that boots in no remarkable time; where it is slower an arm has longer.
 ARM_LIMIT_S = 120.0
@@ -40,7 +40,7 @@ _judge_key = pytest.StashKey[Judge]()
 _phases_key = pytest.StashKey[list[tuple[Outcome, str]]]()
 _began_key = pytest.StashKey[float]()
 _boot_key = pytest.StashKey[str]()
-arms_key = pytest.StashKey[list[Arm]]()
+arms_key = pytest.StashKey[dict[str, Arm]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -179,13 +179,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Writes the plan, so that what never runs is seen to be missing."""
-    arms = [arm for item in session.items if (arm := _arm_of(item))]
+    arms = {item.nodeid: arm for item in session.items if (arm := _arm_of(item))}
     session.config.stash[arms_key] = arms
     worker = hasattr(session.config, "workerinput")
     if arms and not worker and not session.config.getoption("collectonly"):
         folder = _run_folder(session.config)
         if not (folder / "plan.json").exists():
-            scenario.plan_run(folder, arms)
+            scenario.plan_run(folder, list(arms.values()))
 
 
 def _arm_of(item: pytest.Item) -> Arm | None:
@@ -209,26 +209,28 @@ def judge(request: pytest.FixtureRequest, arm: Arm) -> Judge:
     """Where a scenario says what it saw."""
     folder = _run_folder(request.config) / arm.folder
     folder.mkdir(parents=True, exist_ok=True)
-    _write_reproduce(request, folder)
+    options = request.config.option
+    words = [word for base in options.base for word in ("--base", base)]
+    words += [word for stack in options.stack for word in ("--stack", stack)]
+    words += ["--kernel-config", options.kernel_config]
+    write_reproduce(folder, request.node.nodeid, words, _lab(request.config))
     made = request.node.stash[_judge_key] = Judge(arm, folder)
     return made
 
 
-def _write_reproduce(request: pytest.FixtureRequest, folder: Path) -> None:
-    """A script that asks this one arm again, with the same kernel and image."""
-    options = request.config.option
-    words = [sys.executable, "-m", "pytest", request.node.nodeid, "--lab", str(folder.parent)]
-    words += [word for base in options.base for word in ("--base", base)]
-    words += [word for stack in options.stack for word in ("--stack", stack)]
-    words += ["--kernel-config", options.kernel_config]
-    lab = _lab(request.config)
-    words += ["--launcher", str(lab.launcher)]
-    words += ["--cold"] if lab.cold else []
+def write_reproduce(folder: Path, node: str, words: Sequence[str], lab: Lab) -> None:
+    """Writes a script that asks this one arm again, with the same kernel and image.
+
+    ``folder`` is the arm's, in the run's, ``node`` pytest's name below the project, and
+    ``words`` what chose the arms.
+    """
+    argv = [sys.executable, "-m", "pytest", node, "--lab", str(folder.parent), *words]
+    argv += ["--launcher", str(lab.launcher), *(["--cold"] if lab.cold else [])]
     script = folder / "reproduce"
     script.write_text(
         "#!/bin/sh\n"
-        f"cd {shlex.quote(str(request.config.rootpath))} &&\n"
-        f"NSAUDIT_STATE={shlex.quote(str(lab.workspace.root))} exec {shlex.join(words)}\n"
+        f"cd {shlex.quote(str(PROJECT))} &&\n"
+        f"NSAUDIT_STATE={shlex.quote(str(lab.workspace.root))} exec {shlex.join(argv)}\n"
     )
     script.chmod(0o755)
 

@@ -20,14 +20,14 @@ from harness.jobs import SCENARIOS
 from harness.model import Arm, Outcome
 from harness.plugin.hooks import arms_key
 
-_NO_ARMS: list[Arm] = []
+_NO_ARMS: dict[str, Arm] = {}
 
 
 class _Collector:
     """Keeps what a collection found, for ``collect``."""
 
     def __init__(self) -> None:
-        self.arms: list[Arm] = []
+        self.arms: dict[str, Arm] = {}
         self.refused: list[str] = []
 
     def pytest_exception_interact(self, call: pytest.CallInfo[object]) -> None:
@@ -61,8 +61,11 @@ def _pytest(names: Sequence[str], words: Sequence[str], plugin: object, log: IO[
         return int(pytest.main(fixed, plugins=[plugin]))
 
 
-def collect(names: Sequence[str], words: Sequence[str]) -> list[Arm]:
-    """The arms of the named scenarios, or of all. Raises UsageError for unknown names."""
+def collect(names: Sequence[str], words: Sequence[str]) -> dict[str, Arm]:
+    """The arms of the named scenarios, or of all, by the names that pytest gives them.
+
+    Raises UsageError for unknown scenarios.
+    """
     known = sorted(path.parent.name for path in SCENARIOS.glob("*/test_*.py"))
     for name in names:
         if name not in known:

@@ -26,6 +26,7 @@ ROOMS = (
     ("report",),
     ("doctor",),
     ("plugin",),
+    ("cluster",),
     ("bench",),
     ("commands",),
     ("cli",),

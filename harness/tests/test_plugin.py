@@ -25,7 +25,7 @@ def collect(monkeypatch: pytest.MonkeyPatch, folder: Path, more: str) -> list[st
     # A module is imported once in a process, by its name.
     (place / f"test_{name.replace('-', '_')}.py").write_text(SCENARIO.format(more=more))
     monkeypatch.setattr(session, "SCENARIOS", folder)
-    return [arm.stack for arm in session.collect([name], [])]
+    return [arm.stack for arm in session.collect([name], []).values()]
 
 
 def test_a_marker_gives_a_scenario_its_arms(
