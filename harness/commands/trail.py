@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.report import terminal
+from harness.workspace import Workspace
 
 if TYPE_CHECKING:
     from harness.trail.index import Index
@@ -70,7 +71,7 @@ def act(options: argparse.Namespace) -> int:
         ses=options.ses,
         names=read_names(options.names) if options.names else Names(),
     )
-    index = read_logs(find_sources(options.place))
+    index = read_logs(find_sources(options.place), Workspace.default())
     model = Model(index)
     answer = questions.QUESTIONS[options.question](model, asked)
     if options.parquet:

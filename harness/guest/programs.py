@@ -7,17 +7,15 @@ the sources that every guest needs.
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness import proc
-from harness.errors import BuildError, CommandFailed
+from harness.cc import compile_file
 from harness.workspace import Workspace, digest
 
 _FOLDER = Path(__file__).with_name("payload")
-_FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11")
 _STATIC = ("-static",)
 _SHARED = ("-shared", "-fPIC")
 # Where a guest has its payloads, once the agent has mounted the root.
@@ -26,41 +24,21 @@ AGENT = _FOLDER / "agent.c"
 TSC = _FOLDER.with_name("tsc.c")
 
 
-@functools.cache
-def _compiler() -> str:
-    return proc.run(["cc", "--version"]).stdout.partition("\n")[0]
-
-
 def compile_program(
     workspace: Workspace, source: Path, *, include: Sequence[Path] = (), flags: Sequence[str] = ()
 ) -> Path:
     """The path of the static program, or of the shared object, that one C file makes.
 
-    Headers are looked for beside the file and in ``include``; all of them count for the
-    cache. Raises BuildError with the compiler's first complaint.
+    Headers are looked for beside the file and in ``include``. Raises BuildError.
     """
-    flags = (*_FLAGS, *(_SHARED if source.stem.endswith(".so") else _STATIC), *flags)
-    folders = (source.parent, *include)
-    headers = sorted(path for folder in folders for path in folder.glob("*.h"))
-    key = digest(
-        _compiler(),
-        *flags,
-        source.read_bytes(),
-        *(part for path in headers for part in (path.name, path.read_bytes())),
+    kind = _SHARED if source.stem.endswith(".so") else _STATIC
+    return compile_file(
+        workspace,
+        source,
+        flags=("-O2", *kind, *flags),
+        include=include,
+        hint="a static C library is needed: apt-get install libc6-dev",
     )
-
-    def fill(folder: Path) -> None:
-        options = [f"-I{one}" for one in include]
-        try:
-            proc.run(["cc", *flags, *options, "-o", folder / source.stem, source])
-        except CommandFailed as error:
-            first = next((one for one in error.output.splitlines() if "error:" in one), "")
-            raise BuildError(
-                f"{source.name} does not compile: {first or error.message}",
-                hint="a static C library is needed: apt-get install libc6-dev",
-            ) from error
-
-    return workspace.make("program", key, fill) / source.stem
 
 
 def make_initrd(workspace: Workspace, programs: Sequence[Path] = ()) -> Path:

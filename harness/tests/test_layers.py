@@ -14,7 +14,7 @@ ROOT = Path(harness.__file__).parent
 ROOMS = (
     ("model", "errors"),
     ("workspace", "proc"),
-    ("debian",),
+    ("debian", "cc"),
     ("kernel",),
     ("image",),
     ("guest",),

@@ -8,7 +8,7 @@ import lzma
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from harness.trail.model import LOST, NO_SPEECH, Model, split_list
 from harness.trail.names import Names, read_names
 from harness.trail.questions import Answer, Asked
 from harness.trail.sources import find_sources
+from harness.workspace import Workspace
 
 # Loading the engine takes longer than all tests of it: let one worker do it.
 pytestmark = pytest.mark.xdist_group("engine")
@@ -31,6 +32,13 @@ pytestmark = pytest.mark.xdist_group("engine")
 SPACES = "cgroupns=4026531835 ipcns=4026531839 mntns={} netns={} pidns={} timens=4026531834"
 SPACES = f"dev=00:04 {SPACES} userns=4026531837 utsns=4026531838"
 HOST_SPACES = SPACES.format(4026531841, 4026531840, 4026531836)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NSAUDIT_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def event(second: int, serial: int, *records: str, ms: int = 0) -> str:
@@ -70,7 +78,7 @@ def write(folder: Path, *texts: str, host: str = "alpha", name: str = "audit.log
 
 
 def read(*places: Path | str) -> Model:
-    return Model(read_logs(find_sources([str(place) for place in places])))
+    return Model(read_logs(find_sources([str(place) for place in places]), Workspace.default()))
 
 
 def ask(question: str, place: Path | Model, **narrowed: Any) -> list[dict[str, Any]]:
@@ -467,7 +475,7 @@ def test_the_page_shows_hostile_values_harmlessly(tmp_path: Path) -> None:
         event(1, 2, *inside("4711", call(101, rest=" record=1").replace('"cat"', evil, 1))),
         host="<b>host",
     )
-    index: Index = read_logs(find_sources([str(tmp_path)]))
+    index: Index = read_logs(find_sources([str(tmp_path)]), Workspace.default())
     text = page.render(Model(index), Asked(), ["a <remark>"])
     assert "<script>alert" not in text
     assert "<b>host" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ import pytest
 from harness.audit.records import UNPARSED, parse_record
 from harness.trail import lines as reading
 from harness.trail.lines import DAMAGE, Reader
+from harness.workspace import Workspace
 
+# The scanner is compiled once for both modules' sake.
+pytestmark = pytest.mark.xdist_group("engine")
 LOGS = sorted((Path(__file__).parent / "data/audit").glob("*.log"))
 CALL = (
     b"type=SYSCALL msg=audit(1795478897.042:56): arch=c000003e syscall=44 success=yes pid=49"
@@ -20,9 +24,16 @@ CALL = (
 Row = tuple[str, str, int, int, str]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NSAUDIT_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 def read(data: bytes) -> list[Row]:
     """Type, node, time, serial and damage of each line."""
-    reader = Reader()
+    reader = Reader(Workspace.default())
     rows = []
     for block in reader.read(io.BytesIO(data)):
         kinds, nodes = (

@@ -20,8 +20,9 @@ import pyarrow as pa
 from harness.audit.records import Record, parse_record
 from harness.trail import lines as reading
 from harness.trail.boots import Boots
-from harness.trail.lines import Block, Ints, Numbers, Reader
+from harness.trail.lines import FIRST_FREE_MARK, NUMBERED, Array, Block, Ints, Numbers, Reader
 from harness.trail.sources import Found, Source, open_source
+from harness.workspace import Workspace
 
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
@@ -56,6 +57,7 @@ KEPT = (
     *("CONTAINER_ID", "CONTAINER_OP", "SET_CAPCONTID", "NS_INFO", "NS_INIT", "NS_DEL"),
     *("OBJ_PID", "NETFILTER_PKT"),
 )
+_DAEMON, _CALL, _NAMING, _KEPT = (FIRST_FREE_MARK << number for number in range(4))
 _MEMORY = "1GB"
 _SHOWN = 2000
 
@@ -102,9 +104,9 @@ class Index:
         return found
 
 
-def read_logs(found: Found) -> Index:
+def read_logs(found: Found, workspace: Workspace) -> Index:
     """Reads all lines of all logs into tables; what cannot be read is counted."""
-    reader = Reader()
+    reader = Reader(workspace, _mark)
     engine = ibis.duckdb.connect(memory_limit=_MEMORY)
     index = Index(engine, found.sources, Boots(), reader.kinds, list(found.notes))
     intake = _Intake(index, reader)
@@ -120,6 +122,14 @@ def read_logs(found: Found) -> Index:
             index.unknown[names[row["kind"]]] = row["number"]
     _say_what_is_odd(index)
     return index
+
+
+def _mark(kind: bytes) -> int:
+    """What the reader marks the lines of a type with."""
+    if kind.startswith(b"DAEMON_"):
+        return _DAEMON
+    special = {b"SYSCALL": _CALL, b"CONTAINER_ID": _NAMING}
+    return special.get(kind, 0) | (_KEPT if kind.decode(errors="replace") in KEPT else 0)
 
 
 class _Intake:
@@ -146,24 +156,20 @@ class _Intake:
     def _take(self, number: int, source: Source, block: Block, before: int) -> pa.RecordBatch:
         self.index.records += len(block.start)
         boot = self._boots(source, block)
-        numbers = np.arange(before + 1, before + 1 + len(block.start))
+        numbers = np.arange(before + 1, before + 1 + len(block.start), dtype=np.int32)
         self._keep(number, source, block, boot, numbers)
         columns = (
-            np.full(len(boot), number),
+            np.full(len(boot), number, dtype=np.int16),
             *(numbers, boot, block.kind, block.time_ms, block.serial),
-            *(block.start + block.offset, block.end - block.start, block.damage),
+            *(block.start + np.int64(block.offset), (block.end - block.start).view(np.int32)),
+            block.damage,
         )
-        arrays = [
-            pa.array(column.astype(field.type.to_pandas_dtype()))
-            for column, field in zip(columns, LINES, strict=True)
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=LINES)
+        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=LINES)
 
-    def _boots(self, source: Source, block: Block) -> Ints:
-        boot = np.full(len(block.start), -1, dtype=np.int64)
-        stamped = block.serial >= 0
-        daemons = [n for kind, n in tuple(self.reader.kinds.items()) if kind.startswith(b"DAEMON_")]
-        daemon = np.isin(block.kind, daemons)
+    def _boots(self, source: Source, block: Block) -> Array:
+        boot = np.full(len(block.start), -1, dtype=np.int32)
+        stamped = np.flatnonzero(block.serial >= 0)
+        daemon = (block.mark & _DAEMON).astype(np.bool_)
         nodes = {number: name for name, number in tuple(self.reader.nodes.items())}
         place = str(source.path.parent)
         hosts: dict[str, list[int]] = {}
@@ -171,18 +177,19 @@ class _Intake:
             named = "" if source.fixed or node < 0 else nodes[node].decode(errors="replace")
             hosts.setdefault(named or source.host, []).append(node)
         for host, members in hosts.items():
-            rows = np.flatnonzero(stamped & np.isin(block.node, members))
+            rows = stamped
+            if len(hosts) > 1:
+                rows = stamped[np.isin(block.node[stamped], members)]
             boot[rows] = self.index.boots.assign(
                 *(source.stream, host, place),
                 *(block.serial[rows], block.time_ms[rows], daemon[rows]),
             )
         return boot
 
-    def _keep(self, number: int, source: Source, block: Block, boot: Ints, numbers: Ints) -> None:
+    def _keep(self, number: int, source: Source, block: Block, boot: Array, numbers: Array) -> None:
         kinds = self.reader.kinds
-        wanted = [kinds[kind.encode()] for kind in KEPT if kind.encode() in kinds]
-        keep = np.isin(block.kind, wanted) | (block.damage > 0)
-        keep[self._orphans(block)] = True
+        keep = (block.mark & _KEPT).astype(np.bool_) | (block.damage > 0)
+        keep[_find_orphans(block)] = True
         rows = np.flatnonzero(keep)
         if not len(rows):
             return
@@ -205,13 +212,14 @@ class _Intake:
         ]
         self.texts.append(pa.RecordBatch.from_arrays(columns, schema=TEXTS))
 
-    def _orphans(self, block: Block) -> Ints:
-        """System calls that point to a CONTAINER_ID that is not in this block."""
-        kinds = self.reader.kinds
-        calls = np.flatnonzero(block.numbered & (block.kind == kinds.get(b"SYSCALL", -9)))
-        named = block.serial[block.kind == kinds.get(b"CONTAINER_ID", -9)]
-        orphans: Ints = calls[~np.isin(block.serial[calls], named)]
-        return orphans
+
+def _find_orphans(block: Block) -> Ints:
+    """System calls that point to a CONTAINER_ID that is not in this block."""
+    both = NUMBERED | _CALL
+    calls = np.flatnonzero((block.mark & both) == both)
+    named = block.serial[(block.mark & _NAMING).astype(np.bool_)]
+    orphans: Ints = calls[~np.isin(block.serial[calls], named)]
+    return orphans
 
 
 def _texts(block: Block, rows: Ints) -> Any:

@@ -1,20 +1,23 @@
 """Reads log lines in arrays: type, node, time and serial of each, and what is wrong with it.
 
-A block of some MiB is looked at as bytes: where its lines, parentheses and quotes are is found
-for all at once. That settles the lines that auditd writes every day. Whatever looks different
-(a header of another shape, a quote left open, a second header) goes through
-``harness.audit.records.parse_record`` one by one, whose word on damage is final.
+``scan.c`` finds the lines of a block and settles those that auditd writes every day, several
+blocks at a time. Whatever looks different (a header of another shape, a quote left open, a
+second header) goes through ``harness.audit.records.parse_record`` one by one, whose word on
+damage is final.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from lzma import LZMAError
+from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -22,19 +25,17 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.audit.records import UNPARSED, parse_record
+from harness.cc import compile_file
+from harness.workspace import Workspace
 
-Ints = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
-Words = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
 
 BLOCK = 4 << 20
 # A line that is longer than this is no record of a kernel's (MAX_AUDIT_MESSAGE_LENGTH is 8970).
 LONGEST_LINE = 16 << 20
 _THREADS = len(os.sched_getaffinity(0))
-_PAD = 64
-_PADDING = b"\0" * _PAD
-_NODES = 16
 
 OK = 0
 DAMAGE = (
@@ -47,17 +48,110 @@ DAMAGE = (
 )
 NO_HEADER, CUT, MERGED, OPEN_QUOTE, TOO_LONG = range(1, len(DAMAGE))
 
+# What is marked in a line: the first two stand in scan.c, too; the caller has the others.
+_LOOK, NUMBERED, FIRST_FREE_MARK = 0x01, 0x02, 0x04
+
+
+class _Word(ctypes.Structure):
+    """``struct word`` of scan.c."""
+
+    _fields_ = (
+        ("text", ctypes.c_char_p),
+        ("size", ctypes.c_uint32),
+        ("number", ctypes.c_int16),
+        ("mark", ctypes.c_uint8),
+    )
+
+
+class _Words(ctypes.Structure):
+    """``struct words`` of scan.c."""
+
+    _fields_ = (
+        ("all", ctypes.POINTER(_Word)),
+        ("count", ctypes.c_int32),
+        ("last", ctypes.c_int32),
+    )
+
+
+# The columns of scan.c, in its order.
+_COLUMNS: Mapping[str, type[np.generic]] = {
+    "start": np.uint32,
+    "end": np.uint32,
+    "kind": np.int16,
+    "node": np.int16,
+    "time_ms": np.int64,
+    "serial": np.int64,
+    "mark": np.uint8,
+}
+
+
+class _Columns(ctypes.Structure):
+    """``struct columns`` of scan.c."""
+
+    _fields_ = tuple((name, ctypes.c_void_p) for name in _COLUMNS)
+
+
+class _Scan(ctypes.Structure):
+    """``struct scan`` of scan.c."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("at", ctypes.c_uint32),
+        ("to", ctypes.c_uint32),
+        ("kinds", _Words),
+        ("nodes", _Words),
+        ("out", _Columns),
+        ("lines", ctypes.c_uint32),
+        ("asked", ctypes.c_uint32),
+        ("asked_size", ctypes.c_uint32),
+        ("asked_node", ctypes.c_uint32),
+    )
+
+
+@functools.cache
+def load_scanner(workspace_root: Path) -> ctypes.CDLL:
+    """``scan.c``, compiled where the cache of a state folder has it not.
+
+    Raises HostMissing without a C compiler.
+    """
+    source = Path(__file__).with_name("scan.c")
+    flags = ("-O3", "-shared", "-fPIC")
+    scanner = ctypes.CDLL(str(compile_file(Workspace(workspace_root), source, flags=flags)))
+    scanner.scan_lines.argtypes = [ctypes.POINTER(_Scan)]
+    scanner.count_lines.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    scanner.count_lines.restype = ctypes.c_uint32
+    return scanner
+
 
 class Numbers(dict[bytes, int]):
-    """Numbers for words, given in the order in which they are first seen, by any thread."""
+    """Numbers for words, given in the order in which they are first seen, by any thread.
 
-    def __init__(self) -> None:
+    ``mark`` says what lines with a word are marked with.
+    """
+
+    def __init__(self, mark: Callable[[bytes], int] = lambda _word: 0) -> None:
         super().__init__()
+        self.mark = mark
         self._lock = Lock()
+        self._words: list[tuple[bytes, int, int]] = []
 
     def __missing__(self, word: bytes) -> int:
         with self._lock:
             return self.setdefault(word, len(self))
+
+    def learn(self, written: bytes, word: bytes | None) -> None:
+        """Has the scanner know a word as it is written; None is one to look at closely."""
+        known = (written, -1, _LOOK)
+        if word is not None:
+            known = (written, self[word], self.mark(word))
+        with self._lock:
+            self._words.append(known)
+
+    def table(self) -> _Words:
+        """What the scanner knows now."""
+        with self._lock:
+            rows = [_Word(text, len(text), number, mark) for text, number, mark in self._words]
+        return _Words((_Word * len(rows))(*rows), len(rows), 0)
 
 
 @dataclass(slots=True)
@@ -65,38 +159,44 @@ class Block:
     """The lines of one block. ``start`` and ``end`` are positions in ``data``.
 
     ``kind`` and ``node`` number the words in ``Reader.kinds`` and ``Reader.nodes``; -1 is none.
-    ``numbered`` are the records that end with the number of a CONTAINER_ID.
+    ``mark`` has NUMBERED for records that end with the number of a CONTAINER_ID, and what
+    ``Reader`` was told of their types.
     """
 
-    data: bytes
-    start: Ints
-    end: Ints
-    kind: Ints
-    node: Ints
+    data: bytearray
+    start: Array
+    end: Array
+    kind: Array
+    node: Array
     time_ms: Ints
     serial: Ints
-    damage: Ints
-    numbered: Bools
+    mark: Array
+    damage: Array
     offset: int
 
     def text(self, at: int) -> bytes:
         """A line without its newline."""
-        return self.data[int(self.start[at]) : int(self.end[at])]
+        return bytes(self.data[int(self.start[at]) : int(self.end[at])])
 
 
 class Reader:
-    """Reads blocks; types and nodes keep their numbers over all files."""
+    """Reads blocks; types and nodes keep their numbers over all files.
 
-    def __init__(self) -> None:
-        self.kinds = Numbers()
+    ``mark`` gives bits from FIRST_FREE_MARK on to the lines of a type.
+    """
+
+    def __init__(
+        self, workspace: Workspace, mark: Callable[[bytes], int] = lambda _kind: 0
+    ) -> None:
+        self.kinds = Numbers(mark)
         self.nodes = Numbers()
-        self._known: dict[tuple[int, int, int], int] = {}
+        self._scanner = load_scanner(workspace.root)
         self._failure: list[Exception] = []
 
     def read(self, file: BinaryIO) -> Iterator[Block]:
         """All lines of a file; only empty ones are left out. Raises what ``file`` does."""
         pieces = self._pieces(file)
-        # numpy lets go of the interpreter's lock, so that blocks are looked at side by side.
+        # The scanner runs without the interpreter's lock, so that blocks are read side by side.
         with ThreadPoolExecutor(_THREADS) as pool:
             ahead: deque[Future[Block]] = deque()
             for piece in pieces:
@@ -112,146 +212,54 @@ class Reader:
         """What has to be done for each block, in the order of the file."""
         rest, offset = b"", 0
         self._failure = []
-        while fresh := _fill(file, self._failure):
-            cut = fresh.rfind(b"\n") + 1
-            if not cut and len(rest) + len(fresh) > LONGEST_LINE:
+        while True:
+            data, size = _fill(file, rest, self._failure)
+            if size == len(rest):
+                break
+            cut = data.rfind(b"\n", 0, size) + 1
+            if not cut and size > LONGEST_LINE:
                 # It is counted, and its end will be a line that is not a record.
-                yield partial(self._lone, rest + fresh, offset, TOO_LONG)
-                offset += len(rest) + len(fresh)
-                rest = b""
+                yield partial(self._lone, bytes(data[:size]), offset, TOO_LONG)
+                cut = size
             elif cut:
-                size = len(rest) + cut
-                yield partial(self._block, b"".join([rest, fresh, _PADDING]), size, offset)
-                offset += size
-                rest = fresh[cut:]
-            else:
-                rest += fresh
+                yield partial(self._block, data, cut, offset)
+            offset += cut
+            rest = bytes(memoryview(data)[cut:size])
         if rest:
             yield partial(self._lone, rest, offset, CUT)
 
     def _lone(self, data: bytes, offset: int, damage: int) -> Block:
         """A line without a newline. What was cut may have lost what says whose it is."""
-        block = self._block(data + b"\n" + _PADDING, len(data) + 1, offset)
+        block = self._block(bytearray(data + b"\n"), len(data) + 1, offset)
         if damage == TOO_LONG or block.damage[0] != NO_HEADER:
             block.damage[0] = damage
         return block
 
-    def _block(self, data: bytes, size: int, offset: int) -> Block:
-        """The lines in the first ``size`` bytes; the padding lets words reach beyond them."""
-        bytes_ = np.frombuffer(data, dtype=np.uint8)
-        ends = np.flatnonzero(bytes_[:size] == 10)
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        full = ends > starts
-        starts, ends = starts[full], ends[full]
-        count = len(starts)
-
-        def none() -> Ints:
-            return np.full(count, -1, dtype=np.int64)
-
-        block = Block(
-            data=data,
-            start=starts,
-            end=ends,
-            kind=none(),
-            node=none(),
-            time_ms=none(),
-            serial=none(),
-            damage=np.zeros(count, dtype=np.int64),
-            numbered=np.zeros(count, dtype=np.bool_),
-            offset=offset,
-        )
-        if count:
-            # Eight bytes from every position on, as one word.
-            words: Words = np.ndarray(
-                shape=(len(bytes_) - 7,), dtype="<u8", buffer=bytes_.data, strides=(1,)
-            )
-            openings = np.flatnonzero(bytes_ == 40)
-            known = self._headers(block, bytes_, words, openings)
-            for at in np.flatnonzero(~known | _odd(block, known, bytes_, words, openings)):
-                self._look_closely(block, int(at))
+    def _block(self, data: bytearray, size: int, offset: int) -> Block:
+        """The lines in the first ``size`` bytes, which end with a newline."""
+        view = (ctypes.c_char * len(data)).from_buffer(data)
+        where = ctypes.addressof(view)
+        room = self._scanner.count_lines(where, size)
+        columns = {name: np.empty(room, dtype=kind) for name, kind in _COLUMNS.items()}
+        out = _Columns(*(column.ctypes.data for column in columns.values()))
+        scan = _Scan(data=where, to=size, out=out)
+        while True:
+            scan.kinds, scan.nodes = self.kinds.table(), self.nodes.table()
+            if not self._scanner.scan_lines(scan):
+                break
+            word = bytes(data[scan.asked : scan.asked + scan.asked_size])
+            plain = _is_word(word)
+            if scan.asked_node:
+                self.nodes.learn(word, word if plain else None)
+            else:
+                self.kinds.learn(word, _plain(word) if plain else None)
+        lines = scan.lines
+        columns = {name: column[:lines] for name, column in columns.items()}
+        damage = np.zeros(lines, dtype=np.int8)
+        block = Block(data=data, offset=offset, damage=damage, **columns)
+        for at in np.flatnonzero(block.mark & _LOOK):
+            self._look_closely(block, int(at))
         return block
-
-    def _headers(self, block: Block, bytes_: Bytes, words: Words, openings: Ints) -> Bools:
-        """Reads the headers of the usual shape, and says which those were."""
-        begin = self._nodes_of(block, words)
-        opening = _next(openings, begin, block.end)
-        closing = _next(np.flatnonzero(bytes_ == 41), opening, block.end)
-        known: Bools = (
-            (begin >= 0)
-            & (opening - begin > 15)
-            & (closing - opening > 16)
-            & (closing - opening < 34)
-            & (closing < block.end)
-        )
-        rows = np.flatnonzero(known)
-        begin, opening, closing = begin[rows], opening[rows], closing[rows]
-        ok = (words[begin] & _mask(5)) == _word(b"type=")
-        ok &= (words[opening - 10] == _MSG_AUD) & (words[opening - 8] == _SG_AUDIT)
-        ok &= (bytes_[opening + 11] == 46) & (bytes_[opening + 15] == 58)
-        ok &= bytes_[closing + 1] == 58
-        seconds, whole = _number(words, opening + 1, opening + 11)
-        ok &= whole
-        millis, whole = _number(words, opening + 12, opening + 15)
-        ok &= whole
-        serial, whole = _number(words, opening + 16, closing)
-        ok &= whole
-        rows, begin, opening = rows[ok], begin[ok], opening[ok]
-        block.time_ms[rows] = seconds[ok] * 1000 + millis[ok]
-        block.serial[rows] = serial[ok]
-        block.kind[rows] = self._kinds_of(block, words, begin + 5, opening - 10)
-        known[:] = False
-        known[rows] = block.kind[rows] >= 0
-        return known
-
-    def _nodes_of(self, block: Block, words: Words) -> Ints:
-        """Where ``type=`` begins in each line, or -1; fills in the nodes."""
-        first = words[block.start]
-        begin = np.where((first & _mask(5)) == _word(b"type="), block.start, -1)
-        left = np.flatnonzero((first & _mask(5)) == _word(b"node="))
-        for _ in range(_NODES):
-            if not len(left):
-                break
-            line = block.text(int(left[0]))
-            size = line.find(b" ") + 1
-            ours = 6 < size <= _PAD and line[size : size + 5] == b"type="
-            if not ours or not _is_word(line[5 : size - 1]):
-                left = left[1:]
-                continue
-            same = np.ones(len(left), dtype=np.bool_)
-            for at in range(0, size, 8):
-                # The last words of a block may reach into its padding, but no further.
-                where = np.minimum(block.start[left] + at, len(words) - 1)
-                part = min(8, size - at)
-                same &= (words[where] & _mask(part)) == _word(line[at : at + part])
-            rows = left[same]
-            block.node[rows] = self.nodes[line[5 : size - 1]]
-            begin[rows] = block.start[rows] + size
-            left = left[~same]
-        return begin
-
-    def _kinds_of(self, block: Block, words: Words, begin: Ints, end: Ints) -> Ints:
-        """The numbers of the types that stand there; -1 for one that takes a closer look."""
-        size = end - begin
-        low = words[begin] & _MASKS[np.minimum(size, 8)]
-        high = words[begin + 8] & _MASKS[np.clip(size - 8, 0, 8)]
-        found = np.full(len(begin), -1, dtype=np.int64)
-        left = np.flatnonzero((size > 0) & (size <= 16))
-        for key, number in tuple(self._known.items()):
-            if not len(left):
-                break
-            same = (low[left] == key[0]) & (high[left] == key[1]) & (size[left] == key[2])
-            found[left[same]] = number
-            left = left[~same]
-        while len(left):
-            at = left[0]
-            name = block.data[int(begin[at]) : int(end[at])]
-            key = (int(low[at]), int(high[at]), int(size[at]))
-            number = self.kinds[_plain(name)] if _is_word(name) else -1
-            self._known[key] = number
-            same = (low[left] == key[0]) & (high[left] == key[1]) & (size[left] == key[2])
-            found[left[same]] = number
-            left = left[~same]
-        return found
 
     def _look_closely(self, block: Block, at: int) -> None:
         text = block.text(at)
@@ -263,8 +271,9 @@ class Reader:
                 block.time_ms[at] = block.serial[at] = -1
                 return
         else:
-            block.kind[at] = self.kinds[_plain(record.type.encode(errors="surrogateescape"))]
-            block.damage[at] = OK
+            kind = _plain(record.type.encode(errors="surrogateescape"))
+            block.kind[at] = self.kinds[kind]
+            block.mark[at] |= self.kinds.mark(kind)
         if block.time_ms[at] < 0:
             block.time_ms[at] = min(round(record.time_s * 1000), 1 << 62)
             block.serial[at] = record.serial
@@ -273,22 +282,24 @@ class Reader:
                 block.node[at] = self.nodes[node]
 
 
-def _fill(file: BinaryIO, failure: list[Exception]) -> bytes:
-    """The next block, or what came before a failure."""
-    parts, size = [], 0
+def _fill(file: BinaryIO, rest: bytes, failure: list[Exception]) -> tuple[bytearray, int]:
+    """What was left over and the next block, or what came of it before a failure; its size."""
+    data = bytearray(len(rest) + BLOCK)
+    size = len(rest)
+    data[:size] = rest
+    view = memoryview(data)
     # A larger read would lose what a damaged archive gives before it fails.
-    read = getattr(file, "read1", file.read)
-    while size < BLOCK and not failure:
+    read: Callable[[memoryview], int] = getattr(file, "readinto1", None) or file.readinto  # type: ignore[attr-defined]
+    while size < len(data) and not failure:
         try:
-            part = read(BLOCK - size)
+            count = read(view[size:])
         except (OSError, EOFError, ValueError, LZMAError) as error:
             failure.append(error)
             break
-        if not part:
+        if not count:
             break
-        parts.append(part)
-        size += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        size += count
+    return data, size
 
 
 def _plain(name: bytes) -> bytes:
@@ -307,82 +318,3 @@ def _is_word(name: bytes) -> bool:
 
 def _name_damage(text: bytes) -> int:
     return MERGED if text.count(b" msg=audit(") > 1 else OPEN_QUOTE
-
-
-def _odd(block: Block, known: Bools, bytes_: Bytes, words: Words, openings: Ints) -> Bools:
-    """Which lines may be damaged though their header is whole."""
-    end = block.end
-    if b"\x1d" in block.data:
-        end = np.minimum(end, _next(np.flatnonzero(bytes_ == 29), block.start, block.end))
-    for digits in (1, 2, 3):
-        block.numbered |= words[np.maximum(end - 8 - digits, 0)] == _RECORD
-    odd: Bools = _count(np.flatnonzero(bytes_ == 34), block.start, end) % 2 == 1
-    behind = openings[openings >= 11]
-    headers = behind[(words[behind - 10] == _MSG_AUD) & (words[behind - 8] == _SG_AUDIT)]
-    if len(headers) > np.count_nonzero(known):
-        odd |= _count(headers, block.start, block.end) > 1
-    apostrophes = np.flatnonzero(bytes_ == 39)
-    behind = apostrophes[apostrophes >= 6]
-    texts = behind[(words[behind - 5] & _mask(6)) == _word(b" msg='")]
-    if len(texts):
-        after = bytes_[apostrophes + 1]
-        closed = apostrophes[(after == 10) | (after == 29)]
-        odd |= _count(texts, block.start, block.end) > _count(closed, block.start, block.end)
-    return odd
-
-
-def _count(places: Ints, start: Ints, end: Ints) -> Ints:
-    """How many of the sorted places are in each stretch."""
-    return np.searchsorted(places, end) - np.searchsorted(places, start)
-
-
-def _next(places: Ints, after: Ints, otherwise: Ints) -> Ints:
-    """The first of the sorted places at or after each position."""
-    where = np.searchsorted(places, after)
-    padded = np.append(places, np.iinfo(np.int64).max)
-    return np.where(where < len(places), padded[where], otherwise)
-
-
-def _number(words: Words, begin: Ints, end: Ints) -> tuple[Ints, Bools]:
-    """The decimal numbers between positions, and whether there are but digits."""
-    value, whole = _eight(words[end - 8], np.minimum(end - begin, 8))
-    for more in (8, 16):
-        left = end - begin - more
-        if not (left > 0).any():
-            break
-        high, fits = _eight(words[np.maximum(end - more - 8, 0)], np.clip(left, 0, 8))
-        value = value + high * 10**more
-        whole &= fits
-    return value, whole
-
-
-def _eight(word: Words, size: Ints) -> tuple[Ints, Bools]:
-    """The number that the last ``size`` of eight bytes spell, and whether all are digits."""
-    kept = ~_MASKS[8 - size]
-    # What is not of the number becomes zeros; then two, four, eight digits are put together.
-    digits = (word & kept) ^ (_ZEROS & kept)
-    whole = ((digits | (digits + _TO_TOP)) & _TOPS) == 0
-    digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & _PAIRS
-    digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & _FOURS
-    digits = (digits * np.uint64(10_000) + (digits >> np.uint64(32))) & _LOW
-    return digits.astype(np.int64), whole
-
-
-def _word(text: bytes) -> Any:
-    return np.uint64(int.from_bytes(text, "little"))
-
-
-def _mask(size: int) -> Any:
-    return np.uint64((1 << (8 * size)) - 1)
-
-
-_MSG_AUD = _word(b" msg=aud")
-_SG_AUDIT = _word(b"sg=audit")
-_RECORD = _word(b" record=")
-_ZEROS = np.uint64(0x3030303030303030)
-_TO_TOP = np.uint64(0x7676767676767676)  # 10 + 0x76 is the top bit of a byte
-_TOPS = np.uint64(0x8080808080808080)
-_PAIRS = np.uint64(0x00FF00FF00FF00FF)
-_FOURS = np.uint64(0x0000FFFF0000FFFF)
-_LOW = np.uint64(0x00000000FFFFFFFF)
-_MASKS = np.array([(1 << (8 * size)) - 1 for size in range(9)], dtype=np.uint64)
