@@ -167,6 +167,25 @@ def ns_ids(guest: Guest) -> Callable[..., namespaces.Places]:
     return one
 
 
+@pytest.fixture
+def places(
+    guest: Guest, ns_ids: Callable[..., namespaces.Places]
+) -> Callable[[int], namespaces.Places]:
+    """The namespaces of a process as the host sees them, and as NS_INFO has to name them."""
+
+    def one(pid: int) -> namespaces.Places:
+        files = [f"/proc/{pid}/ns/{kind}" for kind in namespaces.KINDS]
+        said = guest.run(["stat", "-L", "-c", "%d %i", *files]).require().stdout.split()
+        device = int(said[0])
+        return {
+            "dev": f"{device >> 8 & 0xFFF:02x}:{device & 0xFF:02x}",
+            **dict(zip(namespaces.KINDS, said[1::2], strict=True)),
+            **ns_ids(pid),
+        }
+
+    return one
+
+
 @dataclass(frozen=True)
 class Sent:
     """What the raw sender was told: the errno's name, and by which call."""

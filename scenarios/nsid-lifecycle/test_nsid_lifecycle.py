@@ -2,7 +2,8 @@
 
 The initial eight are there from the boot. Each other one has one NS_INIT with who made it and
 what it replaces, and one NS_DEL; also one that is dropped at once because another of the same
-call could not be made. Entering a namespace makes none.
+call could not be made. Entering a namespace makes none. Where a container makes one, NS_INFO
+says beside its birth which container.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def test_nsid_lifecycle(
     auditd: Any,
     container: Callable[..., Container],
     ns_ids: Callable[..., namespaces.Places],
+    places: Callable[[int], namespaces.Places],
 ) -> None:
     # Given a trail from the boot on, the initial namespaces are in it, once each.
     born = auditd.trail("records-boot.log").matching(type=NS_INIT, pid=0)
@@ -89,6 +91,16 @@ def test_nsid_lifecycle(
     judge.expect("births by the container", len(made) - before, good=8, broken=0)
     box.run(["true"]).require()
     judge.expect("births by entering it", len(_made(auditd)) - len(made), good=0)
+    # When it makes namespaces, each birth says which container did;
+    box.run(["unshare", "--uts", "--user", "true"]).require()
+    told = _beside(auditd, _made(auditd)[len(made) :])
+    wanted = places(box.pid)
+    judge.note(places=dict(wanted))
+    judge.expect("NS_INFO beside births in it", told, good=[[wanted], [wanted]], broken=[])
+    # and where the host does, there is nothing to say.
+    told = [one for one in _beside(auditd, made[:before]) if one]
+    judge.expect("NS_INFO beside births on the host", told, good=[])
+    made = _ended(guest, auditd, but=8)
 
     # When many are made at a time, none is lost, and none is there twice.
     before = len(made)
@@ -125,6 +137,16 @@ def _made(auditd: Any) -> tuple[Life, ...]:
     """All lives so far but the initial ones."""
     known = namespaces.lives(auditd.trail())
     return tuple(one for one in known if not one.born or one.born.fields["pid"] != "0")
+
+
+def _beside(auditd: Any, made: Sequence[Life]) -> list[list[namespaces.Places]]:
+    """Where the creator of each was, as the event of the birth has it."""
+    trail = auditd.trail()
+    return [
+        [namespaces.places(one) for one in namespaces.infos_of(trail, life.born)]
+        for life in made
+        if life.born
+    ]
 
 
 def _ended(guest: Guest, auditd: Any, but: int = 0) -> tuple[Life, ...]:
