@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -227,6 +228,33 @@ def test_a_patch_is_what_exporting_makes_of_it(bench: Bench) -> None:
     path.rename(path.with_name("0001-other.patch"))
     (check,) = bench.check()
     assert "it is called 0001-a-change-number-1.patch" in check.gates[gates.EXPORT][0]
+
+
+def test_a_patch_may_have_been_exported_from_elsewhere(bench: Bench) -> None:
+    bench.write(GOOD)
+    (path,) = bench.home.iterdir()
+    here = path.read_text()
+    # In another stack of its series there are nine lines more above, and so other blobs.
+    path.write_text(
+        re.sub(
+            r"^index \w+\.\.\w+|^@@ -(\d+),(\d+) \+(\d+),(\d+) @@",
+            lambda found: (
+                f"@@ -{int(found[1]) + 9},{found[2]} +{int(found[3]) + 9},{found[4]} @@"
+                if found[1]
+                else f"index {'1' * 40}..{'2' * 40}"
+            ),
+            here,
+            flags=re.MULTILINE,
+        )
+    )
+    changed = [one for one in path.read_text().splitlines() if one not in here.splitlines()]
+    assert [line.split()[0] for line in changed] == ["index", "@@"]
+    (check,) = bench.check()
+    assert not failed(check)
+    # Anything else in such a line is no place.
+    path.write_text(path.read_text().replace(f"{'2' * 40} 100644", f"{'2' * 40}"))
+    (check,) = bench.check()
+    assert failed(check) == {gates.EXPORT}
 
 
 def test_the_objects_remember_their_warnings(bench: Bench) -> None:
