@@ -4,13 +4,12 @@ Each event of a task in a foreign namespace carries one record NS_INFO, whatever
 a system call, a user message, a crash. Its numbers are those that the host sees in
 /proc/PID/ns, and its ids, where there are any, those that NS_GET_ID tells. A task in initial
 namespaces adds nothing, and nobody can send such a record. A rule can ask for the tasks in one
-namespace.
+namespace, by its number, and where there are ids, by its id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,16 +27,10 @@ _RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "sethostname", "-k", "nsid
 _CRASH = ("sh", "-c", "kill -SEGV $$")
 _LOGIN = ("sh", "-c", "echo 0 >/proc/self/loginuid")
 _FORGED = " ".join(f"{kind}ns=1" for kind in namespaces.KINDS)
-# AUDIT_NS_UTS and AUDIT_EQUAL, AUDIT_NOT_EQUAL of linux/audit.h; sethostname(2) on x86-64.
-_NS_UTS, _EQUAL, _NOT_EQUAL, _SETHOSTNAME = "121", "0x40000000", "0x30000000", "170"
+# AUDIT_NS_UTS of the series; sethostname(2) on x86-64.
+_NS_UTS, _SETHOSTNAME = "121", "170"
 
 Run = Callable[[Sequence[str]], Answer]
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What adds rules with the new fields, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("nsrule.c"))
 
 
 @pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "TIME_NS"])
@@ -47,38 +40,38 @@ def test_nsid_events(
     auditd: Any,
     container: Callable[..., Container],
     send: Callable[..., Any],
-    ns_ids: Callable[..., Places],
+    places: Callable[[int], Places],
 ) -> None:
     guest.run(["auditctl", *_RULE]).require()
     # Given a container that may speak to audit, and one in a user namespace, too,
     speaking, silent = container(*_SPEAKING), container(*KINDS)
-    inside = {**_places(guest, speaking.pid), **ns_ids(speaking.pid)}
+    inside = places(speaking.pid)
     judge.note(places=dict(inside))
 
     # when tasks in them, and one outside, do what is recorded,
     boxes: tuple[tuple[str, Run, Places], ...] = (
         ("a container", speaking.run, inside),
-        ("a user namespace", silent.run, {**_places(guest, silent.pid), **ns_ids(silent.pid)}),
+        ("a user namespace", silent.run, places(silent.pid)),
         ("the host", guest.run, {}),
     )
-    for where, run, places in boxes:
+    for where, run, wanted in boxes:
         run(["hostname", "-b", "guest"]).require()
         # (nsenter dies of what its child died of, but not in the child's PID namespace)
         run(_CRASH)
         # then the event of each system call and of each crash has the right record,
         trail = auditd.trail()
-        _expect(judge, trail, f"system call, {where}", _last(trail, "SYSCALL"), places)
-        _expect(judge, trail, f"crash, {where}", _last(trail, "ANOM_ABEND", comm="sh"), places)
+        _expect(judge, trail, f"system call, {where}", _last(trail, "SYSCALL"), wanted)
+        _expect(judge, trail, f"crash, {where}", _last(trail, "ANOM_ABEND", comm="sh"), wanted)
 
     # and so has a user message, and a login.
-    for where, run, places in (boxes[0], boxes[2]):
+    for where, run, wanted in (boxes[0], boxes[2]):
         text = f"from {where}"
         judge.expect(f"errno, {where}", send(run, text).errno, good="0")
         run(_LOGIN)
         trail = auditd.trail()
         (message,) = [one for one in trail.records if f"msg='{text}" in one.text]
-        _expect(judge, trail, f"user message, {where}", message, places)
-        _expect(judge, trail, f"login, {where}", _last(trail, "LOGIN"), places)
+        _expect(judge, trail, f"user message, {where}", message, wanted)
+        _expect(judge, trail, f"login, {where}", _last(trail, "LOGIN"), wanted)
 
     # What a container sends is a message, whatever it says.
     forged = send(speaking.run, _FORGED)
@@ -89,42 +82,55 @@ def test_nsid_events(
     odd = [one for one in trail.matching(type=NS_INFO) if one.fields.get("utsns") == "1"]
     judge.expect("forged records", len(odd), good=0)
 
-    _filter(guest, judge, auditd, speaking, inside["uts"])
+    # Rules for the tasks inside, and for those outside, of one namespace find these,
+    inode, uts_id = inside["uts"], inside.get("uts-id")
+    rules = {"inside": (_NS_UTS, "=", inode), "outside": (_NS_UTS, "!=", inode)}
+    _filter(guest, judge, auditd, speaking, rules)
+    # and by an id, too, of which no half is enough.
+    if uts_id:
+        other = str(int(uts_id) + (1 << 32))
+        rules = {
+            "another-id": ("utsns-id", "=", other),
+            "inside-by-id": ("utsns-id", "=", uts_id),
+            "outside-by-id": ("utsns-id", "!=", uts_id),
+        }
+        _filter(guest, judge, auditd, speaking, rules)
 
 
-def _filter(guest: Guest, judge: Judge, auditd: Any, box: Container, inode: str) -> None:
-    """Rules for the tasks inside, and for those outside, of one namespace."""
+def _filter(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    box: Container,
+    rules: Mapping[str, tuple[str, str, str]],
+) -> None:
+    """One call inside, two outside; of the rules, the first that fits is in the event."""
     guest.run(["auditctl", "-D"]).require()
-    for key, operator in (("inside", _EQUAL), ("outside", _NOT_EQUAL)):
-        words = ["/run/nsaudit/nsrule", "add", _NS_UTS, operator, inode, _SETHOSTNAME, key]
+    for key, fields in rules.items():
+        # The key first: auditctl does not know how long the value of an unknown field is.
+        words = ["/run/nsaudit/rule", "add", "exit", "always", "-k", key, *fields]
         judge.expect(
             f"errno of a rule for tasks {key}",
-            guest.run(words).require().stdout.strip(),
+            guest.run([*words, "-S", _SETHOSTNAME]).require().stdout.strip(),
             good="0",
             broken="EINVAL",
         )
     listed = guest.run(["auditctl", "-l"])
     judge.keep("transcript-rules.txt", listed.stdout + listed.stderr)
     judge.expect("auditctl lists the rules", listed.status, good=0)
+    told = [key for key in rules if f"-F key={key}" in listed.stdout]
+    judge.expect("and their keys", told, good=list(rules), broken=[])
     box.run(["hostname", "-b", "guest"]).require()
     guest.run(["hostname", "-b", "guest"]).require()
     guest.run(["hostname", "-b", "guest"]).require()
     trail = auditd.trail()
-    for key, count in (("inside", 1), ("outside", 2)):
+    for key in rules:
         found = trail.matching(type="SYSCALL", key=key)
+        count = 1 if key.startswith("inside") else 2 if key.startswith("outside") else 0
         judge.expect(f"system calls by the rule for {key}", len(found), good=count, broken=0)
     judge.expect("and rules go", guest.run(["auditctl", "-D"]).status, good=0)
-
-
-def _places(guest: Guest, pid: int) -> Places:
-    """The namespaces of a process as the host sees them."""
-    files = [f"/proc/{pid}/ns/{kind}" for kind in namespaces.KINDS]
-    said = guest.run(["stat", "-L", "-c", "%d %i", *files]).require().stdout.split()
-    device = int(said[0])
-    return {
-        "dev": f"{device >> 8 & 0xFFF:02x}:{device & 0xFF:02x}",
-        **dict(zip(namespaces.KINDS, said[1::2], strict=True)),
-    }
+    left = guest.run(["auditctl", "-l"]).require().stdout.strip()
+    judge.expect("all of them", left, good="No rules")
 
 
 def _last(trail: Trail, kind: str, **fields: str) -> Record:

@@ -6,10 +6,10 @@
  *	rule add|del LIST ACTION FIELD OPERATOR VALUE... [-S N...] [-k KEY]
  *
  * LIST is user, task, exit, exclude, filesystem or io_uring, ACTION always or
- * never. FIELD is a number, or contid; OPERATOR is =, !=, <, >, <=, >=, & or
- * &=, VALUE a number, or unset for contid. Without -S all system calls are
- * meant. Prints the name of the errno, 0 for none; the exit status is 0 if the
- * kernel was asked.
+ * never. FIELD is a number, or contid, or cgroupns-id and so on; OPERATOR is =,
+ * !=, <, >, <=, >=, & or &=, VALUE a number, or unset for contid. Without -S all
+ * system calls are meant. Prints the name of the errno, 0 for none; the exit
+ * status is 0 if the kernel was asked.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -18,7 +18,6 @@
 #include "netlink.h"
 
 #define NOT_ASKED	2
-#define CONTID		27	/* AUDIT_CONTID: a u64 in the buffer */
 
 static const char *const lists[] = {
 	[AUDIT_FILTER_USER] = "user", [AUDIT_FILTER_TASK] = "task",
@@ -35,6 +34,18 @@ static const struct {
 	{ "<=", AUDIT_LESS_THAN_OR_EQUAL },
 	{ ">=", AUDIT_GREATER_THAN_OR_EQUAL },
 	{ "&", AUDIT_BIT_MASK }, { "&=", AUDIT_BIT_TEST },
+};
+
+/* By their names fields have a u64 in the buffer, by their numbers a value. */
+static const struct {
+	const char *name;
+	unsigned int field;
+} wide[] = {
+	{ "contid", 27 },	/* AUDIT_CONTID */
+	{ "cgroupns-id", 122 },	/* AUDIT_NS_CGROUP_ID, and so on */
+	{ "ipcns-id", 123 }, { "mntns-id", 124 }, { "netns-id", 125 },
+	{ "pidns-id", 126 }, { "timens-id", 127 }, { "userns-id", 128 },
+	{ "utsns-id", 129 },
 };
 
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
@@ -61,7 +72,7 @@ static void add_field(struct audit_rule_data *rule, size_t room,
 		      const char *name, const char *op, const char *value)
 {
 	unsigned int at = rule->field_count++;
-	uint64_t contid;
+	uint64_t wanted;
 	size_t i;
 
 	if (at >= AUDIT_MAX_FIELDS)
@@ -71,18 +82,20 @@ static void add_field(struct audit_rule_data *rule, size_t room,
 			rule->fieldflags[at] = operators[i].flag;
 	if (!rule->fieldflags[at])
 		stop("no operator:", op);
-	if (!strcmp(name, "contid")) {
-		contid = strcmp(value, "unset") ? number(value) : UINT64_MAX;
-		if (rule->buflen + sizeof(contid) > room)
-			stop("too long at", name);
-		rule->fields[at] = CONTID;
-		rule->values[at] = sizeof(contid);
-		memcpy(rule->buf + rule->buflen, &contid, sizeof(contid));
-		rule->buflen += sizeof(contid);
-	} else {
+	for (i = 0; i < COUNT(wide) && strcmp(name, wide[i].name); i++)
+		;
+	if (i == COUNT(wide)) {
 		rule->fields[at] = number(name);
 		rule->values[at] = number(value);
+		return;
 	}
+	wanted = strcmp(value, "unset") ? number(value) : UINT64_MAX;
+	if (rule->buflen + sizeof(wanted) > room)
+		stop("too long at", name);
+	rule->fields[at] = wide[i].field;
+	rule->values[at] = sizeof(wanted);
+	memcpy(rule->buf + rule->buflen, &wanted, sizeof(wanted));
+	rule->buflen += sizeof(wanted);
 }
 
 static void add_key(struct audit_rule_data *rule, size_t room, const char *key)
