@@ -43,7 +43,9 @@ BOOTS = "boots"
 _VERSION = "1"
 # A worktree and object folders of their own: what W=1 compiles is not what others build on.
 _LANE = "gates"
-_WARNINGS = ("W=1",)
+# What make is asked for. W=1 also runs kernel-doc on each file that it compiles, of which the
+# gate for documentation looks at all that a patch touches, and none else can have changed.
+_WARNINGS = ("W=1", "cmd_checkdoc=")
 _MEMORY = "nsaudit-warnings.json"
 # The host's programs, and the Python that codespell and spdxcheck.py belong to.
 _HOST_PATH = "/usr/bin:/bin"
@@ -236,7 +238,7 @@ class Inspector:
             _, found = self._compile(tree, stack, commit, config)
             (folder / "complaints.json").write_text(_render(found))
 
-        key = digest(_VERSION, BUILDS, tree.tree_of(commit), wanted, compiler())
+        key = digest(_VERSION, *_WARNINGS, tree.tree_of(commit), wanted, compiler())
         return _parse(self.builder.workspace.make("gate", key, fill) / "complaints.json")
 
     def _compile(
