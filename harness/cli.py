@@ -18,6 +18,7 @@ from harness.commands import (
     exec,
     fetch,
     image,
+    matrix,
     patches,
     run,
     scenarios,
@@ -34,6 +35,7 @@ _INTERRUPTED = 130
 _COMMANDS = (
     run,
     watch,
+    matrix,
     build,
     fetch,
     image,

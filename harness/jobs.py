@@ -210,11 +210,22 @@ class Lab:
         """Why guests that could be forked are not, or nothing."""
         return self._saved.refused if self._saved else ""
 
-    def try_boot(self, kernel: Kernel) -> None:
-        """Boots a kernel up to the first command and ends it; raises what is wrong with that."""
-        with self.guest(kernel, self.workspace.new_run()) as guest:
+    def try_boot(self, kernel: Kernel, folder: Path | None = None, *, warm: bool = False) -> None:
+        """Boots a kernel up to the first command and ends it; raises what is wrong with that.
+
+        With ``warm`` the guest that booted is saved, and what is ended is a fork of it.
+        """
+        with self.guest(kernel, folder or self.workspace.new_run(), warm=warm) as guest:
             guest.run(["true"]).require()
             guest.end()
+
+    def take(self, kernel: Kernel) -> None:
+        """Takes a kernel that was built elsewhere, under the name of its stack."""
+        self._kernels[kernel.stack] = kernel
+
+    def forget(self) -> None:
+        """Forgets which kernels were asked for; they stay in the cache."""
+        self._kernels.clear()
 
     def verify_config(self, kernel: Kernel, guest: Guest, needs: Sequence[str]) -> None:
         """Raises ConfigError when the running kernel is not configured as asked.

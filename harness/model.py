@@ -270,3 +270,44 @@ class RunResult:
     def as_expected(self) -> bool:
         """True when every verdict is green and there is at least one."""
         return bool(self.scenarios) and all(one.verdict.as_expected for one in self.scenarios)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixRow:
+    """A patch with everything below it, and what was asked of that kernel.
+
+    ``number`` counts the patches of the series; 0 is what the series stands on, and there the
+    patch of ``check`` is empty. ``kernel`` is the name under which it was built, ``tree`` a git
+    tree id, ``arms`` what each scenario came to, by name. ``known`` names the scenarios that
+    were answered before.
+    """
+
+    number: int
+    kernel: str
+    tree: str
+    check: PatchCheck
+    arms: Mapping[str, ArmResult] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixResult:
+    """A series, patch by patch. ``started`` and ``seconds`` are as those of a run.
+
+    ``stories`` tell for each scenario from which patch on it works, and ``faults`` are lines
+    that say what is not as it should be.
+    """
+
+    started: str
+    seconds: float
+    series: str
+    base: str
+    config: str
+    rows: tuple[MatrixRow, ...]
+    stories: Mapping[str, str]
+    faults: tuple[str, ...]
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """Their names, in the order of the columns."""
+        return tuple(self.stories)

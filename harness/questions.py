@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.jobs import SCENARIOS
+from harness.kernel.series import Catalogue
+from harness.model import Outcome, Stack
 
 
 def describe() -> list[tuple[str, str, str]]:
@@ -27,6 +31,36 @@ def regressions() -> list[str]:
     """The scenarios that ask for no series of ours, which every base can be asked."""
     trees = {p.parent.name: ast.parse(p.read_text()) for p in SCENARIOS.glob("*/test_*.py")}
     return sorted(name for name, tree in trees.items() if not _marked(tree, "feature"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What a scenario is to show below a series and with all of it: ``PASS`` or ``SYMPTOM``."""
+
+    below: Outcome
+    whole: Outcome
+
+
+def ends_of(name: str, stack: Stack, catalogue: Catalogue) -> Ends:
+    """What a scenario's marker lets expect of a stack, without and with its last series."""
+    path = next((SCENARIOS / name).glob("test_*.py"))
+    tree = ast.parse(path.read_text())
+    kinds = [
+        dataclasses.replace(stack, series=series) for series in (stack.series[:-1], stack.series)
+    ]
+    if feature := set(_marked(tree, "feature")):
+        found = [
+            Outcome.PASS if feature <= {one.name for one in kind.series} else Outcome.SYMPTOM
+            for kind in kinds
+        ]
+    else:
+        broken = [
+            catalogue.stacks[family].series
+            for one in _marked(tree, "broken")
+            if (family := f"{one}-{stack.base.name}") in catalogue.stacks
+        ]
+        found = [Outcome.SYMPTOM if kind.series in broken else Outcome.PASS for kind in kinds]
+    return Ends(*found)
 
 
 def elsewhere(names: Sequence[str], config: str) -> list[str]:

@@ -24,7 +24,7 @@ from harness import proc
 from harness.errors import BuildError, CommandFailed, UsageError
 from harness.kernel import kconfig
 from harness.kernel.kconfig import Kconfig
-from harness.kernel.tree import Tree, git, open_tree
+from harness.kernel.tree import Revision, Tree, git, open_tree
 from harness.model import Base, Kernel, Stack
 from harness.workspace import Workspace, digest, write_atomically
 
@@ -76,15 +76,23 @@ class Builder:
 
     def build(self, stack: Stack, *, bzimage: bool = False) -> Kernel:
         """The kernel of a stack, from the cache where it is there."""
-        wanted = self.wanted(stack.base)
         with self.workspace.lock(f"tree-{stack.base.name}"):
             source = open_tree(self.workspace, stack.base, self.on_step)
-            commit = source.commit_of(stack)
-            tree = source.tree_of(commit)
-        key = digest(_RECIPE, tree, wanted.digest, compiler())
+            revision = source.revision(source.commit_of(stack), stack)
+        return self.build_revision(revision, bzimage=bzimage)
+
+    def key_of(self, revision: Revision) -> str:
+        """What a revision's kernel is called in the cache: the same content, the same kernel."""
+        wanted = self.wanted(revision.stack.base)
+        return digest(_RECIPE, revision.content, wanted.digest, compiler())
+
+    def build_revision(self, revision: Revision, *, bzimage: bool = False) -> Kernel:
+        """The kernel of a commit, from the cache where it is there."""
+        stack = revision.stack
+        wanted, key = self.wanted(stack.base), self.key_of(revision)
 
         def compile_target(target: str, keep: Callable[[Path], object]) -> None:
-            with self._checked_out(source, commit, stack) as folder:
+            with self._checked_out(revision.source, revision.commit, stack) as folder:
                 objects = self.objects(_name(stack), wanted)
                 self.compile(stack, folder, objects, wanted, target)
                 keep(objects)
@@ -97,7 +105,7 @@ class Builder:
 
         entry = self.workspace.make("kernel", key, fill)
         image = self.workspace.make("bzimage", key, fill_bzimage) if bzimage else None
-        return _describe(stack, entry, image and image / "bzImage", tree, wanted)
+        return _describe(stack, entry, image and image / "bzImage", revision.content, wanted)
 
     def build_directory(self, folder: Path, base: Base, *, bzimage: bool = False) -> Kernel:
         """The kernel of a developer's own tree as it stands, built out of it, incrementally.

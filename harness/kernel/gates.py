@@ -17,7 +17,6 @@ from pathlib import Path
 
 from harness import proc
 from harness.errors import (
-    ApplyError,
     BuildError,
     CommandFailed,
     DeadlineExceeded,
@@ -26,11 +25,11 @@ from harness.errors import (
     HarnessError,
     HostMissing,
 )
-from harness.kernel import complaints
+from harness.kernel import complaints, prefixes
 from harness.kernel.build import BUILD_LOG, Builder, compiler, lane_lock
 from harness.kernel.complaints import Complaint
 from harness.kernel.tables import checked, read_toml
-from harness.kernel.tree import Tree, export, git, open_tree
+from harness.kernel.tree import Revision, Tree, export, git, open_tree
 from harness.model import Kernel, PatchCheck, Series, Stack
 from harness.workspace import digest, write_atomically
 
@@ -95,7 +94,7 @@ class Inspector:
         workspace = self.builder.workspace
         with workspace.lock(f"tree-{stack.base.name}"):
             tree = open_tree(workspace, stack.base, self.builder.on_step)
-            applied, refused = _apply(tree, stack)
+            applied, refused = prefixes.apply(tree, stack)
         steps = list(_steps(tree, stack, applied))
         seen: dict[str, tuple[Complaint, ...]] = {}
         for step in steps:
@@ -238,8 +237,30 @@ class Inspector:
             _, found = self._compile(tree, stack, commit, config)
             (folder / "complaints.json").write_text(_render(found))
 
-        key = digest(_VERSION, *_WARNINGS, tree.tree_of(commit), wanted, compiler())
+        key = _warnings_key(tree.tree_of(commit), wanted)
         return _parse(self.builder.workspace.make("gate", key, fill) / "complaints.json")
+
+    def new_warnings(
+        self, before: Revision, after: Revision, *, build: bool = False
+    ) -> tuple[str, ...] | None:
+        """What the compiler (W=1) complains of that it did not before; None where nobody knows.
+
+        It is known of what went through the gates; only with ``build`` the rest is built.
+        """
+        if build:
+            with self.builder.workspace.lock(lane_lock(_name(after.stack))):
+                old, new = (
+                    self._warnings(one.source, one.stack, one.commit, self.builder.config)
+                    for one in (before, after)
+                )
+            return _lines(complaints.find_new(old, new))
+        wanted = self.builder.wanted(after.stack.base).digest
+        kept = [
+            self.builder.workspace.find("gate", _warnings_key(one.content, wanted))
+            for one in (before, after)
+        ]
+        found = [_parse(entry / "complaints.json") for entry in kept if entry]
+        return _lines(complaints.find_new(*found)) if len(found) == len(kept) else None
 
     def _compile(
         self, tree: Tree, stack: Stack, commit: str, config: str
@@ -308,37 +329,15 @@ def _name(stack: Stack) -> str:
     return f"{stack.base.name}-{_LANE}"
 
 
+def _warnings_key(content: str, wanted: str) -> str:
+    return digest(_VERSION, *_WARNINGS, content, wanted, compiler())
+
+
 def _require_tools() -> None:
     """Raises HostMissing for the first program that a gate needs and this host lacks."""
     for tool in ("git", "perl", "python3", "codespell"):
         proc.require_tool(tool)
     compiler()
-
-
-def _apply(tree: Tree, stack: Stack) -> tuple[Sequence[str], tuple[str, ...]]:
-    """The commits of the patches that apply, and why the next one does not."""
-    try:
-        return tree.commits_of(stack), ()
-    except ApplyError as error:
-        refused = error
-    commits: Sequence[str] = ()
-    for count in range(1, len(stack.patches)):
-        try:
-            commits = tree.commits_of(_upto(stack, count))
-        except ApplyError:
-            break
-    said = (line.strip() for line in refused.message.splitlines())
-    return commits, (*said, refused.hint)
-
-
-def _upto(stack: Stack, count: int) -> Stack:
-    """The stack with its first patches only."""
-    kept: list[Series] = []
-    for one in stack.series:
-        patches = one.patches[stack.base.name][:count]
-        kept.append(dataclasses.replace(one, patches={stack.base.name: patches}))
-        count -= len(patches)
-    return dataclasses.replace(stack, series=tuple(kept))
 
 
 def _steps(tree: Tree, stack: Stack, commits: Sequence[str]) -> Iterator[_Step]:
@@ -353,12 +352,7 @@ def _steps(tree: Tree, stack: Stack, commits: Sequence[str]) -> Iterator[_Step]:
 
 
 def _row(one: Series, patch: Path, gates: Mapping[str, tuple[str, ...]]) -> PatchCheck:
-    subject = "".join(
-        line
-        for line in patch.read_text(errors="replace").partition("\n\n")[0].splitlines()
-        if line.startswith("Subject: ")
-    )
-    subject = subject.removeprefix("Subject: ").removeprefix("[PATCH] ")
+    subject = prefixes.read_subject(patch)
     return PatchCheck(series=one.name, patch=patch.name, subject=subject, gates=gates)
 
 

@@ -37,11 +37,39 @@ class Catalogue:
 
     def require_stack(self, name: str) -> Stack:
         """The stack of that name; UsageError names near misses."""
-        return _require(self.stacks, name, "stack", "nsaudit stacks")
+        return _require(self.stacks, name, "stack", "nsaudit stacks lists them")
 
     def require_base(self, name: str) -> Base:
         """The base of that name; UsageError names near misses."""
-        return _require(self.bases, name, "base", "nsaudit stacks")
+        return _require(self.bases, name, "base", "nsaudit stacks lists them")
+
+    def stack_of(self, name: str, base: str) -> Stack:
+        """A series on a base, after all that it needs; it need not be in ``stacks.toml``.
+
+        Raises UsageError for what there is not.
+        """
+        last = _require(self.series, name, "series", "they are the folders of kernel-patches/")
+        chosen = self._with_needs(last, ())
+        for one in chosen:
+            if not one.patches.get(self.require_base(base).name):
+                known = ", ".join(known for known, patches in one.patches.items() if patches)
+                raise UsageError(
+                    f"series {one.name} has no patches for base {base}",
+                    hint=f"it has some for {known or 'none'}",
+                )
+        short = name.rpartition("/")[2]
+        return Stack(name=f"{short}-{base}", base=self.bases[base], series=chosen)
+
+    def _with_needs(self, last: Series, above: tuple[str, ...]) -> tuple[Series, ...]:
+        if last.name in above:
+            raise SeriesError(f"series {last.name} needs itself: {' needs '.join(above)}")
+        found: dict[str, Series] = {}
+        for need in last.needs:
+            if need not in self.series:
+                raise SeriesError(f"series {last.name} needs {need!r}, which does not exist")
+            below = self._with_needs(self.series[need], (*above, last.name))
+            found |= {one.name: one for one in below}
+        return (*found.values(), last)
 
 
 def _require(known: Mapping[str, _T], name: str, kind: str, listing: str) -> _T:
@@ -49,7 +77,7 @@ def _require(known: Mapping[str, _T], name: str, kind: str, listing: str) -> _T:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"did you mean {', '.join(near)}?    " if near else ""
-    raise UsageError(f"there is no {kind} {name!r}", hint=f"{meant}{listing} lists them")
+    raise UsageError(f"there is no {kind} {name!r}", hint=f"{meant}{listing}")
 
 
 def load(folder: Path) -> Catalogue:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import proc
@@ -52,6 +53,19 @@ def export(folder: Path, start: str, end: str, into: Path, *, first: int = 1) ->
     form = ("--zero-commit", "--no-signature", "--full-index", "-N")
     words = (f"--start-number={first}", "--output-directory", into, f"{start}..{end}")
     return [Path(line) for line in git(folder, "format-patch", *form, *words).splitlines()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A commit that can be built: where it is, its tree id, and the stack in whose lane it is.
+
+    What is built of it goes by the name of the stack, whose patches need not be its content.
+    """
+
+    source: Tree
+    commit: str
+    content: str
+    stack: Stack
 
 
 class Tree:
@@ -96,6 +110,10 @@ class Tree:
         if commit not in self._trees:
             self._trees[commit] = git(self.folder, "rev-parse", f"{commit}^{{tree}}")
         return self._trees[commit]
+
+    def revision(self, commit: str, stack: Stack) -> Revision:
+        """A commit, to be built in the lane of a stack and under its name."""
+        return Revision(source=self, commit=commit, content=self.tree_of(commit), stack=stack)
 
     def check_out(self, commit: str, lane: str = "") -> Path:
         """Makes a lane's worktree hold a commit, touching only the files that differ."""

@@ -48,6 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("nsaudit", "kernels and guests")
     group.addoption("--base", action="append", default=[], help="base to ask on (6.12)")
     group.addoption("--stack", action="append", default=[], help="stack to ask as a good one")
+    group.addoption(
+        "--exactly",
+        action="append",
+        default=[],
+        metavar="STACK",
+        help="ask of this stack and no other, as of a good one",
+    )
     group.addoption("--run-folder", type=Path, help="where the run's results go")
     group.addoption("--lab", type=Path, help="take the kernels of that run")
     group.addoption("--launcher", help="what starts guests: qemu, vng or 'vng OPTION…' (qemu)")
@@ -149,6 +156,14 @@ def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm,
         lab.builder.require_config(name)
     if question.under and config.getoption("--kernel-config") not in question.under:
         return ()
+    if exactly := config.getoption("--exactly"):
+        known = {*lab.catalogue.stacks, *(kernel.stack for kernel in lab.kernels)}
+        for name in exactly:
+            if name not in known:
+                lab.catalogue.require_stack(name)
+        return tuple(
+            Arm(scenario=question.name, stack=name, expect=Expect.PASS) for name in exactly
+        )
     stacks = dict(lab.catalogue.stacks)
     for kernel in lab.kernels:
         # A developer's tree or a ready kernel: a stack without patches of ours.
@@ -212,6 +227,7 @@ def judge(request: pytest.FixtureRequest, arm: Arm) -> Judge:
     options = request.config.option
     words = [word for base in options.base for word in ("--base", base)]
     words += [word for stack in options.stack for word in ("--stack", stack)]
+    words += [word for stack in options.exactly for word in ("--exactly", stack)]
     words += ["--kernel-config", options.kernel_config]
     write_reproduce(folder, request.node.nodeid, words, _lab(request.config))
     made = request.node.stash[_judge_key] = Judge(arm, folder)
@@ -222,15 +238,18 @@ def write_reproduce(folder: Path, node: str, words: Sequence[str], lab: Lab) -> 
     """Writes a script that asks this one arm again, with the same kernel and image.
 
     ``folder`` is the arm's, in the run's, ``node`` pytest's name below the project, and
-    ``words`` what chose the arms.
+    ``words`` what chose the arms. The script finds what the run used above its own folder, so
+    that both can be moved together.
     """
-    argv = [sys.executable, "-m", "pytest", node, "--lab", str(folder.parent), *words]
+    argv = [sys.executable, "-m", "pytest", node, *words]
     argv += ["--launcher", str(lab.launcher), *(["--cold"] if lab.cold else [])]
     script = folder / "reproduce"
     script.write_text(
         "#!/bin/sh\n"
+        'run=$(cd "$(dirname "$0")/.." && pwd) &&\n'
         f"cd {shlex.quote(str(PROJECT))} &&\n"
-        f"NSAUDIT_STATE={shlex.quote(str(lab.workspace.root))} exec {shlex.join(argv)}\n"
+        f"NSAUDIT_STATE={shlex.quote(str(lab.workspace.root))} exec {shlex.join(argv)}"
+        ' --lab "$run"\n'
     )
     script.chmod(0o755)
 

@@ -139,7 +139,7 @@ def render(result: RunResult) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
-        finalize=_clean,
+        finalize=clean,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -207,7 +207,7 @@ def _view_arm(arm: ArmResult, names: Anchors, seen: dict[str, str]) -> ArmView:
         result=arm,
         anchor=anchor,
         tone=_tone(arm),
-        rows=tuple(_view_check(check, arm.arm.expect) for check in arm.checks),
+        rows=tuple(view_check(check, arm.arm.expect) for check in arm.checks),
         facts=tuple((_spell(name), _say(value)) for name, value in arm.evidence.items()),
         transcripts=tuple(transcripts),
         records=tuple(records),
@@ -227,7 +227,8 @@ def _tone(arm: ArmResult) -> str:
     return "ours" if arm.outcome in _OURS else "bad"
 
 
-def _view_check(check: Check, expect: Expect) -> Row:
+def view_check(check: Check, expect: Expect) -> Row:
+    """A check, and which kind of kernel it reads like."""
     if check.observed == check.good:
         reads = "either" if check.good == check.broken else "good"
     else:
@@ -269,7 +270,7 @@ def _compare_file(name: str, arms: Sequence[ArmView]) -> Comparison:
     return Comparison(name=name, columns=tuple(columns))
 
 
-def _clean(value: object) -> object:
+def clean(value: object) -> object:
     """What a template prints: text that a guest may have had a hand in is cleaned first."""
     return (
         value if isinstance(value, Markup) or not isinstance(value, str) else evidence.clean(value)

@@ -35,6 +35,10 @@ class Screen:
         else:
             self.console.print(text, highlight=False, markup=False)
 
+    def tell(self, text: str) -> None:
+        """Something is known; it stays on the screen."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def build(self, stack: str, done: int, expected: int, seconds: float) -> None:
         """A build went on; ``expected`` 0 means that nobody knows."""
         total = f" of {expected}" if expected >= done else ""

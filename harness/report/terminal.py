@@ -22,13 +22,13 @@ def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console
 ) -> None:
     """A table whose last column takes the room that is left, and folds there."""
-    table = _table(title)
+    table = make_table(title)
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number < len(columns) - 1)
     for row in rows:
         table.add_row(*(_text(cell) for cell in row))
     # What goes into a pipe is for grep and cut: there nothing is folded.
-    _print(table, console, fold=console.is_terminal)
+    print_whole(table, console, fold=console.is_terminal)
 
 
 def print_line(text: str, console: Console) -> None:
@@ -41,14 +41,14 @@ def print_run(result: RunResult, console: Console) -> None:
 
     The verdict stands below the scenario's name, which leaves the names their full width.
     """
-    table = _table("")
+    table = make_table("")
     for column in ("scenario", "arm (stack)", "expected", "  outcome"):
         table.add_column(column)
     table.add_column("seconds", justify="right")
     for one in result.scenarios:
         _add_scenario(table, one)
     if result.scenarios:
-        _print(table, console, fold=False)
+        print_whole(table, console, fold=False)
     for one in result.scenarios:
         odd = [arm for arm in one.arms if not arm.as_expected]
         for arm in odd:
@@ -105,7 +105,8 @@ def _print_arm(arm: ArmResult, console: Console) -> None:
     console.print()
 
 
-def _table(title: str) -> Table:
+def make_table(title: str) -> Table:
+    """An empty table as all of them look."""
     return Table(
         box=box.SIMPLE_HEAD,
         title=_text(title, "bold") if title else None,
@@ -116,7 +117,7 @@ def _table(title: str) -> Table:
     )
 
 
-def _print(table: Table, console: Console, *, fold: bool) -> None:
+def print_whole(table: Table, console: Console, *, fold: bool) -> None:
     """Prints a table as wide as it needs to be where nothing may be folded or cut."""
     if not fold:
         options = console.options.update(max_width=10_000)

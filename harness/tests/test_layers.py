@@ -27,6 +27,7 @@ ROOMS = (
     ("doctor",),
     ("plugin",),
     ("cluster",),
+    ("cells",),
     ("bench",),
     ("commands",),
     ("cli",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from harness import cli, questions
 from harness.errors import UsageError
 from harness.jobs import Lab
+from harness.model import Expect
 from harness.plugin import hooks, session
 from harness.scenario import Question
 from harness.workspace import Workspace
@@ -17,8 +19,9 @@ from harness.workspace import Workspace
 class Config:
     """As much of pytest's as a plan looks at."""
 
-    def __init__(self, kernel_config: str) -> None:
+    def __init__(self, kernel_config: str, *exactly: str) -> None:
         self._options = {"--kernel-config": kernel_config, "--stack": ["ids-6.12"], "--base": []}
+        self._options["--exactly"] = [*exactly]
 
     def getoption(self, name: str) -> object:
         return self._options[name]
@@ -46,6 +49,23 @@ def test_a_question_is_asked_under_its_configurations(
     under: tuple[str, ...], kernel_config: str, asked: bool, tmp_path: Path
 ) -> None:
     assert arms(under, kernel_config, tmp_path) == (["vanilla-6.12", "ids-6.12"] if asked else [])
+
+
+def test_exactly_one_stack_is_asked_whatever_the_plan(tmp_path: Path) -> None:
+    def find(name: str) -> list[tuple[str, Expect]]:
+        question = Question(name="q", broken=("pid-vnr",))
+        config = Config("default", name)
+        found = hooks.find_arms(question, lab, config)  # type: ignore[arg-type]
+        return [(arm.stack, arm.expect) for arm in found]
+
+    lab = Lab(Workspace(tmp_path))
+    assert find("nsid-6.12") == [("nsid-6.12", Expect.PASS)]
+    with pytest.raises(UsageError, match="no stack 'nsid-6.12-0003'"):
+        find("nsid-6.12-0003")
+    file = tmp_path / "vmlinux"
+    file.touch()
+    lab.take(dataclasses.replace(lab.ready_kernel(file, "6.12"), stack="nsid-6.12-0003"))
+    assert find("nsid-6.12-0003") == [("nsid-6.12-0003", Expect.PASS)]
 
 
 def test_a_misspelt_configuration_is_an_error_whatever_is_asked(tmp_path: Path) -> None:

@@ -1,0 +1,168 @@
+"""Asks scenarios of a revision: builds it, boots it, asks what was not answered before.
+
+How guests are started, and how a scenario is run, is behind ``Guests``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harness import scenario
+from harness.cells.store import Store, arm_of
+from harness.errors import (
+    BuildError,
+    ConfigError,
+    DeadlineExceeded,
+    GuestCrashed,
+    GuestLost,
+)
+from harness.jobs import Lab
+from harness.kernel.build import Builder
+from harness.kernel.tree import Revision
+from harness.model import ArmResult, Kernel, Outcome
+from harness.plugin import session
+
+BUILDS, BOOTS = "builds", "boots"
+# Only a compiler or a linker that names what is wrong says the same again.
+_PROVEN = re.compile(r":\d+(?::\d+)?: (?:fatal )?error: |undefined reference to")
+_OURS = (GuestLost, DeadlineExceeded)
+
+OnOutcome = Callable[[str, Outcome], None]
+
+
+class Guests(Protocol):
+    """Starts guests for an ``Asker``."""
+
+    def boot(self, kernel: Kernel, folder: Path) -> None:
+        """Boots a kernel up to a first command and ends it; raises what is wrong with that."""
+
+    def ask(
+        self, kernel: Kernel, names: Sequence[str], folder: Path, on_outcome: OnOutcome
+    ) -> None:
+        """Asks scenarios, whose results go into ``folder``, and tells of each that has ended."""
+
+
+class LabGuests:
+    """The guests of a lab, several at a time."""
+
+    def __init__(self, lab: Lab, *, workers: int = 0) -> None:
+        self._lab = lab
+        self._workers = workers
+
+    def boot(self, kernel: Kernel, folder: Path) -> None:
+        """Boots it, and keeps the guest for the scenarios to fork from."""
+        self._lab.try_boot(kernel, folder, warm=True)
+
+    def ask(
+        self, kernel: Kernel, names: Sequence[str], folder: Path, on_outcome: OnOutcome
+    ) -> None:
+        """Runs pytest on them."""
+        lab = self._lab
+        lab.forget()
+        lab.take(kernel)
+        host = lab.host_for(kernel)
+        lab.save(folder)
+        workers = self._workers or max(1, min(host.cores, len(names)))
+        words = ["--exactly", kernel.stack, "--kernel-config", lab.builder.config]
+
+        def tell(node: str, outcome: Outcome) -> None:
+            on_outcome(Path(node.partition("::")[0]).parent.name, outcome)
+
+        session.run(names, words, folder, workers, tell)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What came of asking one revision.
+
+    ``gates`` are those that were reached, ``BUILDS`` and ``BOOTS``, each with what is wrong;
+    ``arms`` is empty unless both were passed. ``known`` names what was answered before.
+    """
+
+    gates: Mapping[str, tuple[str, ...]]
+    arms: Mapping[str, ArmResult] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+    @property
+    def runs(self) -> bool:
+        """True for a kernel that builds and boots."""
+        return not any(self.gates.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Asks, and keeps what is answered as soon as it is."""
+
+    builder: Builder
+    store: Store
+    guests: Guests
+
+    def ask(self, revision: Revision, names: Sequence[str]) -> Answers:
+        """What these scenarios say of a revision. Raises what is the host's fault."""
+        key = self.builder.key_of(revision)
+        stack = revision.stack.name
+        wanted = [arm_of(name, stack) for name in (BUILDS, BOOTS, *names)]
+        known = {arm.scenario: found for arm in wanted if (found := self.store.find(key, arm))}
+        if failed := known.pop(BUILDS, None):
+            return Answers(gates={BUILDS: (failed.signature,)}, known=frozenset({BUILDS}))
+        before = frozenset(known)
+        left = [name for name in names if name not in known]
+        if BOOTS not in known or (left and known[BOOTS].outcome is Outcome.PASS):
+            try:
+                kernel = self.builder.build_revision(revision)
+            except (BuildError, ConfigError) as error:
+                # The cache knows a kernel by its content, under whatever name it is built next.
+                said = error.message.removeprefix(f"{stack} does not build: ")
+                if _PROVEN.search(said):
+                    self._keep_failure(key, stack, said)
+                return Answers(gates={BUILDS: (said, error.hint)})
+            folder = self.store.workspace.new_run()
+            if BOOTS not in known:
+                known[BOOTS] = self._boot(key, kernel, folder)
+            if left and known[BOOTS].outcome is Outcome.PASS:
+                known |= self._ask(key, kernel, left, folder)
+        boots = known.pop(BOOTS)
+        if boots.outcome is not Outcome.PASS:
+            why = (boots.signature, f"its console: {boots.artifacts}/console.log")
+            return Answers(gates={BUILDS: (), BOOTS: why}, known=before)
+        arms = {name: known[name] for name in names}
+        return Answers(gates={BUILDS: (), BOOTS: ()}, arms=arms, known=before)
+
+    def _boot(self, key: str, kernel: Kernel, run: Path) -> ArmResult:
+        arm = arm_of(BOOTS, kernel.stack)
+        outcome, why = Outcome.PASS, "it boots"
+        try:
+            self.guests.boot(kernel, run / arm.folder)
+        except GuestCrashed as error:
+            outcome, why = Outcome.CRASH, error.message
+        except _OURS as error:
+            late = isinstance(error, DeadlineExceeded)
+            outcome, why = Outcome.TIMEOUT if late else Outcome.ERROR, error.message
+        place = run / arm.folder
+        result = ArmResult(arm=arm, outcome=outcome, signature=why, artifacts=str(place))
+        scenario.store_result(run, result)
+        return self.store.keep(key, run, result)
+
+    def _ask(
+        self, key: str, kernel: Kernel, names: Sequence[str], run: Path
+    ) -> Mapping[str, ArmResult]:
+        scenario.plan_run(run, [arm_of(name, kernel.stack) for name in names])
+        found: dict[str, ArmResult] = {}
+
+        def on_outcome(name: str, _outcome: Outcome) -> None:
+            (result,) = (one for one in scenario.load_results(run) if one.arm.scenario == name)
+            found[name] = self.store.keep(key, run, result)
+
+        self.guests.ask(kernel, names, run, on_outcome)
+        left = {one.arm.scenario: one for one in scenario.load_results(run)}
+        return {**left, **found}
+
+    def _keep_failure(self, key: str, stack: str, said: str) -> None:
+        run = self.store.workspace.new_run()
+        result = ArmResult(arm=arm_of(BUILDS, stack), outcome=Outcome.FAIL, signature=said)
+        scenario.store_result(run, result)
+        self.store.keep(key, run, result)
