@@ -13,6 +13,7 @@ from types import FrameType
 from harness import __version__
 from harness.commands import (
     bench,
+    bisect,
     build,
     doctor,
     exec,
@@ -36,6 +37,7 @@ _COMMANDS = (
     run,
     watch,
     matrix,
+    bisect,
     build,
     fetch,
     image,

@@ -311,3 +311,44 @@ class MatrixResult:
     def scenarios(self) -> tuple[str, ...]:
         """Their names, in the order of the columns."""
         return tuple(self.stories)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A commit that a bisection asked.
+
+    ``like`` is ``good``, ``bad`` or ``skip``, and ``why`` a line that tells why it is that.
+    ``name`` is what people call the commit: a patch's number, or the beginning of its id.
+    """
+
+    name: str
+    commit: str
+    subject: str
+    like: str
+    why: str
+    arm: ArmResult | None = None
+    known: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What the scenario came to, or a dash where it could not be asked."""
+        return self.arm.outcome.value if self.arm else "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BisectResult:
+    """Where a scenario turns ``turns`` (good or bad).
+
+    ``tried`` are all commits that were asked, in that order. ``first`` is the first that turned
+    and ``before`` the one below it; where commits had to be skipped there may be no ``first``,
+    and ``candidates`` are those that it is among, as names with subjects.
+    """
+
+    scenario: str
+    where: str
+    turns: str
+    seconds: float
+    tried: tuple[Tried, ...]
+    first: Tried | None
+    before: Tried | None
+    candidates: tuple[tuple[str, str], ...]

@@ -22,12 +22,18 @@ def require_names(lab: Lab, stack: Stack, wanted: Sequence[str]) -> list[str]:
     names = list(dict.fromkeys(wanted or last.proves))
     if not names:
         raise UsageError(f"series {last.name} does not say what it proves", hint="name a scenario")
-    config = lab.builder.config
-    words = ["--exactly", f"vanilla-{stack.base.name}", "--kernel-config", config]
-    asked = {arm.scenario for arm in session.collect(names, words).values()}
-    if wanted and (left := [name for name in names if name not in asked]):
-        raise UsageError("; ".join(questions.elsewhere(left, config)))
+    asked = require_scenarios(lab, stack.base.name, names if wanted else ())
     return [name for name in names if name in asked]
+
+
+def require_scenarios(lab: Lab, base: str, names: Sequence[str]) -> set[str]:
+    """The scenarios that this configuration lets ask. Raises UsageError for one that is not."""
+    config = lab.builder.config
+    words = ["--exactly", f"vanilla-{base}", "--kernel-config", config]
+    asked = {arm.scenario for arm in session.collect(names, words).values()}
+    if left := [name for name in names if name not in asked]:
+        raise UsageError("; ".join(questions.elsewhere(left, config)))
+    return asked
 
 
 def open_asker(lab: Lab, base: str, *, workers: int = 0) -> Asker:

@@ -24,7 +24,7 @@ from harness.workspace import Workspace, digest
 log = logging.getLogger(__name__)
 
 # Commits must come out the same whoever makes them, and whatever git is told elsewhere.
-_ENV: Mapping[str, str] = {
+ENVIRONMENT: Mapping[str, str] = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_AUTHOR_NAME": "nsaudit",
@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"^Patch failed at (\d+)", re.MULTILINE)
 
 def git(folder: Path, *words: str | Path, **options: object) -> str:
     """Runs git in a folder and returns its output, stripped of the last newline."""
-    done = proc.run(["git", "-C", folder, *words], env=_ENV, **options)  # type: ignore[arg-type]
+    done = proc.run(["git", "-C", folder, *words], env=ENVIRONMENT, **options)  # type: ignore[arg-type]
     return done.stdout.rstrip("\n")
 
 
@@ -92,7 +92,9 @@ class Tree:
         contents = [path.read_bytes() for path in stack.patches]
         ref = f"refs/nsaudit/{digest(self.root, *contents)}"
         known = proc.run(
-            ["git", "-C", self.folder, "rev-parse", "--verify", "-q", ref], env=_ENV, check=False
+            ["git", "-C", self.folder, "rev-parse", "--verify", "-q", ref],
+            env=ENVIRONMENT,
+            check=False,
         )
         if known.status == 0:
             return known.stdout.strip()
@@ -153,7 +155,9 @@ class Tree:
         refused = _REFUSED.search(error.output)
         file = refused[1] if refused else "?"
         reverse = proc.run(
-            ["git", "-C", folder, "apply", "--check", "--reverse", patch], env=_ENV, check=False
+            ["git", "-C", folder, "apply", "--check", "--reverse", patch],
+            env=ENVIRONMENT,
+            check=False,
         )
         if reverse.status == 0:
             return ApplyError(
