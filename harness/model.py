@@ -352,3 +352,54 @@ class BisectResult:
     first: Tried | None
     before: Tried | None
     candidates: tuple[tuple[str, str], ...]
+
+
+class Fate(StrEnum):
+    """What became of a kernel without one hunk, in the words of mutation testing.
+
+    ``KILLED`` by a scenario that shows something else without the hunk; ``STILLBORN`` as it does
+    not build; ``EQUIVALENT`` as it is the same kernel; ``SURVIVED`` as nobody misses the hunk, or
+    ``LISTED`` where it is written down why nobody need.
+    """
+
+    KILLED = "KILLED"
+    STILLBORN = "STILLBORN"
+    EQUIVALENT = "EQUIVALENT"
+    LISTED = "LISTED"
+    SURVIVED = "SURVIVED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """A hunk that was taken away, and what became of the kernel without it.
+
+    ``place`` is file and line in the whole series, ``text`` the hunk as a diff has it. ``by``
+    names the scenario that killed it, ``why`` is one line.
+    """
+
+    place: str
+    text: str
+    fate: Fate
+    by: str = ""
+    why: str = ""
+    artifacts: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MutationResult:
+    """All hunks of a series. ``whole`` is what each scenario shows with all of them.
+
+    ``faults`` are lines about the series as a whole, and about what is listed and need not be.
+    """
+
+    series: str
+    base: str
+    seconds: float
+    whole: Mapping[str, Outcome]
+    mutants: tuple[Mutant, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def survivors(self) -> tuple[Mutant, ...]:
+        """The hunks that nobody misses, and of which nobody says why."""
+        return tuple(one for one in self.mutants if one.fate is Fate.SURVIVED)

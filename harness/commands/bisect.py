@@ -72,6 +72,8 @@ def _in_history(lab: Lab, screen: Screen, options: argparse.Namespace) -> Bisect
         raise UsageError("a history has no ends of its own", hint="--good REF --bad REF")
     base = lab.catalogue.bases[options.base]
     good, bad = (history.resolve(options.tree, ref) for ref in (options.good, options.bad))
+    for commit in (good, bad):
+        history.require_kernel(options.tree, commit)
     with lab.workspace.lock(f"tree-{base.name}"):
         tree = history.open_history(lab.workspace, base, options.tree.absolute())
     search = Search(

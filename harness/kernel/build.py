@@ -26,7 +26,7 @@ from harness.kernel import kconfig
 from harness.kernel.kconfig import Kconfig
 from harness.kernel.tree import Revision, Tree, git, open_tree
 from harness.model import Base, Kernel, Stack
-from harness.workspace import Workspace, digest, write_atomically
+from harness.workspace import Workspace, digest, file_digest, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ _IDENTITY = (
     "KBUILD_BUILD_TIMESTAMP=2000-01-01",
     "KBUILD_BUILD_USER=nsaudit",
     "KBUILD_BUILD_HOST=nsaudit",
+    # Nor how often its folder was built in.
+    "KBUILD_BUILD_VERSION=1",
     "LOCALVERSION=",
 )
 _COMPILED = re.compile(r"  (?:CC|AS|HOSTCC) +\S")
@@ -106,6 +108,18 @@ class Builder:
         entry = self.workspace.make("kernel", key, fill)
         image = self.workspace.make("bzimage", key, fill_bzimage) if bzimage else None
         return _describe(stack, entry, image and image / "bzImage", revision.content, wanted)
+
+    def digest_of(self, revision: Revision) -> str:
+        """SHA-256 of a revision's ``vmlinux``, compiled in its lane whatever the cache holds.
+
+        Two that are equal are the same kernel, however different their sources look.
+        """
+        stack = revision.stack
+        wanted = self.wanted(stack.base)
+        with self._checked_out(revision.source, revision.commit, stack) as folder:
+            objects = self.objects(_name(stack), wanted)
+            self.compile(stack, folder, objects, wanted, "vmlinux")
+            return file_digest(objects / "vmlinux")
 
     def build_directory(self, folder: Path, base: Base, *, bzimage: bool = False) -> Kernel:
         """The kernel of a developer's own tree as it stands, built out of it, incrementally.

@@ -54,6 +54,17 @@ def resolve(folder: Path, name: str) -> str:
         ) from error
 
 
+def require_kernel(folder: Path, commit: str) -> None:
+    """Raises UsageError unless a commit has a kernel's source."""
+    for name in ("Kconfig", "Makefile"):
+        words: list[str | Path] = ["git", "-C", folder, "cat-file", "-e", f"{commit}:{name}"]
+        if proc.run(words, env=ENVIRONMENT, check=False).status:
+            raise UsageError(
+                f"{commit[:12]} of {folder} is no kernel tree: it has no {name}",
+                hint="name a kernel's repository with --tree, or a series with --series",
+            )
+
+
 def is_ancestor(folder: Path, one: str, other: str) -> bool:
     """True when ``one`` is below ``other``, or is the same."""
     words: list[str | Path] = ["git", "-C", folder, "merge-base", "--is-ancestor", one, other]

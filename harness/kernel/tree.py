@@ -117,6 +117,24 @@ class Tree:
         """A commit, to be built in the lane of a stack and under its name."""
         return Revision(source=self, commit=commit, content=self.tree_of(commit), stack=stack)
 
+    def commit_with(self, commit: str, file: str, text: str) -> str:
+        """A commit on top of another in which one file has this content."""
+        with self.workspace.scratch() as scratch:
+            env = {**ENVIRONMENT, "GIT_INDEX_FILE": str(scratch / "index")}
+
+            def ask(*words: str) -> str:
+                done = proc.run(["git", "-C", self.folder, *words], env=env)
+                return done.stdout.strip()
+
+            (scratch / "text").write_text(text)
+            blob = ask("hash-object", "-w", str(scratch / "text"))
+            mode = ask("ls-tree", commit, file).partition(" ")[0]
+            ask("read-tree", commit)
+            ask("update-index", "--cacheinfo", f"{mode},{blob},{file}")
+            return ask(
+                "commit-tree", "-p", commit, "-m", f"without a part of {file}", ask("write-tree")
+            )
+
     def check_out(self, commit: str, lane: str = "") -> Path:
         """Makes a lane's worktree hold a commit, touching only the files that differ."""
         folder = self.folder

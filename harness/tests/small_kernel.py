@@ -45,12 +45,16 @@ Change = Callable[[str], str]
 
 
 class PaperGuests:
-    """Remembers what was asked of which kernel; ``fail`` is called before each answer."""
+    """Remembers what was asked of which kernel.
+
+    ``fail`` is called before each answer, and ``rule`` may change it.
+    """
 
     def __init__(self) -> None:
         self.booted: list[str] = []
         self.asked: list[tuple[str, str]] = []
         self.fail: Callable[[], None] = lambda: None
+        self.rule: Callable[[str, str], str] = lambda _name, said: said
 
     def boot(self, kernel: Kernel, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -74,7 +78,7 @@ class PaperGuests:
             self.fail()
             self.asked.append((kernel.stack, name))
             arm = arm_of(name, kernel.stack)
-            outcome = Outcome(said.get(name, "SYMPTOM"))
+            outcome = Outcome(self.rule(name, said.get(name, "SYMPTOM")))
             (folder / arm.folder).mkdir()
             (folder / arm.folder / "records.log").write_text(kernel.stack)
             (folder / arm.folder / "reproduce").write_text("#!/bin/sh\n")

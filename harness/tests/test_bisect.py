@@ -151,6 +151,8 @@ def test_ends_without_a_line_between_them_are_refused(tmp_path: Path, folder: Pa
         history.bisect(workspace, folder, old, new, lambda _: Answer.NEW)
     with pytest.raises(UsageError, match="'nosuch' is no commit of"):
         history.resolve(folder, "nosuch")
+    with pytest.raises(UsageError, match="is no kernel tree: it has no Kconfig"):
+        history.require_kernel(folder, old)
 
 
 def test_a_developers_history_is_built_elsewhere_and_left_alone(tmp_path: Path) -> None:
@@ -165,6 +167,7 @@ def test_a_developers_history_is_built_elsewhere_and_left_alone(tmp_path: Path) 
     with lab.workspace.lock("tree-6.12"):
         tree = history.open_history(lab.workspace, lab.base, mine)
     head = history.resolve(mine, "HEAD")
+    history.require_kernel(mine, head)
     revision = history.revision_of(tree, head)
     answers = lab.asker.ask(revision, ["q"])
     assert answers.arms["q"].outcome == "PASS"

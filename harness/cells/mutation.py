@@ -1,0 +1,170 @@
+"""Takes the hunks of a series away, one at a time, until some scenario shows something else.
+
+Scenarios are asked in the order in which they last found something: the one that missed a hunk is
+the likeliest to miss its neighbour. The kernels without a hunk are not kept, the answers are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.cells.asking import BOOTS, BUILDS, Answers, Asker
+from harness.errors import UsageError
+from harness.kernel import hunks
+from harness.kernel.hunks import Hunk
+from harness.kernel.tree import Revision
+from harness.model import ArmResult, Fate, Mutant, Outcome, Stack
+from harness.questions import Ends
+from harness.workspace import digest, file_digest
+
+_OURS = (Outcome.ERROR, Outcome.SKIP, Outcome.MISS)
+
+
+@dataclass(kw_only=True)
+class Mutation:
+    """One series, what is expected of its scenarios, and who asks them.
+
+    ``unmissed`` are the hunks that nobody need miss, and ``at_a_time`` is how many guests run.
+    """
+
+    asker: Asker
+    whole: Revision
+    ends: Mapping[str, Ends]
+    unmissed: Sequence[Mapping[str, str]]
+    at_a_time: int = 1
+    _order: list[str] = field(default_factory=list)
+    _used: set[int] = field(default_factory=set)
+    _whole: str = ""
+
+    def require_whole(self) -> Mapping[str, Outcome]:
+        """What the scenarios show of the whole series. Raises UsageError unless it is expected."""
+        answers = self.asker.ask(self.whole, list(self.ends))
+        if not answers.runs:
+            raise UsageError(f"the whole series does not run: {_complaint(answers)}")
+        for name, arm in answers.arms.items():
+            if arm.outcome is not self.ends[name].whole:
+                raise UsageError(
+                    f"{name} is {arm.outcome} with the whole series and not"
+                    f" {self.ends[name].whole}: {arm.signature}",
+                    hint="what is red already misses nothing; leave the scenario out, or mend it",
+                )
+        self._order = list(self.ends)
+        return {name: arm.outcome for name, arm in answers.arms.items()}
+
+    def run(self, found: Sequence[Hunk]) -> Iterator[Mutant]:
+        """What became of each hunk, as soon as it is known."""
+        for hunk in found:
+            yield self._judge(hunk)
+
+    def stale(self) -> Iterator[str]:
+        """What is listed, and was not found among the hunks that survived."""
+        for number, entry in enumerate(self.unmissed):
+            if number not in self._used:
+                yield (
+                    f"{hunks.UNMISSED}: no hunk of {entry['file']} survives that starts with"
+                    f" {entry['starts']!r}"
+                )
+
+    def _judge(self, hunk: Hunk) -> Mutant:
+        if not hunks.is_balanced(hunk):
+            return _mutant(hunk, Fate.STILLBORN, why="it opens or closes what others do not")
+        revision = self._without(hunk)
+        key = self.asker.builder.key_of(revision)
+        workspace = self.asker.store.workspace
+        ours = workspace.find("kernel", key) is None
+        try:
+            return self._ask(hunk, revision)
+        finally:
+            if ours:
+                workspace.drop("kernel", key)
+
+    def _without(self, hunk: Hunk) -> Revision:
+        tree, stack = self.whole.source, self.whole.stack
+        content = hunks.read_file(tree, self.whole.commit, hunk.file)
+        commit = tree.commit_with(self.whole.commit, hunk.file, hunk.taken_from(content))
+        name = f"{stack.name}-without-{hunk.key}"
+        return tree.revision(commit, Stack(name=name, base=stack.base, series=stack.series))
+
+    def _ask(self, hunk: Hunk, revision: Revision) -> Mutant:
+        odd: ArmResult | None = None
+        for names in self._batches():
+            answers = self.asker.ask(revision, names)
+            if answers.gates.get(BUILDS):
+                return _mutant(hunk, Fate.STILLBORN, why=answers.gates[BUILDS][0])
+            if answers.gates.get(BOOTS):
+                return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(answers))
+            for name, arm in answers.arms.items():
+                if arm.outcome is self.ends[name].whole:
+                    continue
+                # A guest that was lost tells less than one that answers.
+                if arm.outcome in _OURS:
+                    odd = odd or arm
+                    continue
+                self._order.remove(name)
+                self._order.insert(0, name)
+                return _killed(hunk, arm)
+        if odd:
+            return _killed(hunk, odd)
+        return self._survived(hunk, revision)
+
+    def _batches(self) -> Iterator[Sequence[str]]:
+        """The likeliest scenario alone, and then as many as run at a time."""
+        order = list(self._order)
+        yield order[:1]
+        for start in range(1, len(order), self.at_a_time):
+            yield order[start : start + self.at_a_time]
+
+    def _is_same(self, revision: Revision) -> bool:
+        """Whether a kernel is the whole series' own, which is known of a survivor only once."""
+        builder = self.asker.builder
+
+        def fill(folder: Path) -> None:
+            kernel = builder.build_revision(revision)
+            if not self._whole:
+                self._whole = builder.digest_of(self.whole)
+            same = file_digest(kernel.vmlinux) == self._whole
+            (folder / "same.json").write_text(json.dumps(same))
+
+        key = digest(builder.key_of(revision), builder.key_of(self.whole))
+        entry = self.asker.store.workspace.make("same", key, fill)
+        return bool(json.loads((entry / "same.json").read_text()))
+
+    def _survived(self, hunk: Hunk, revision: Revision) -> Mutant:
+        if self._is_same(revision):
+            return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
+        for number, entry in enumerate(self.unmissed):
+            if (entry["file"], entry["starts"]) == (hunk.file, hunk.starts):
+                self._used.add(number)
+                return _mutant(hunk, Fate.LISTED, why=entry["reason"])
+        return _mutant(hunk, Fate.SURVIVED, why="no scenario shows anything else without it")
+
+
+def find_strays(
+    asker: Asker, below: Revision, whole: Revision, ends: Mapping[str, Ends]
+) -> Iterator[str]:
+    """What an unfix turns red and should not, or should and does not, as lines."""
+    for revision, side in ((below, "below"), (whole, "whole")):
+        answers = asker.ask(revision, list(ends))
+        if not answers.runs:
+            yield f"{revision.stack.name}: {_complaint(answers)}"
+        for name, arm in answers.arms.items():
+            wanted = getattr(ends[name], side)
+            if arm.outcome is not wanted:
+                where = "without the series" if side == "below" else "with the series"
+                yield f"{name} is {arm.outcome} {where} and not {wanted}: {arm.signature}"
+
+
+def _complaint(answers: Answers) -> str:
+    return "; ".join(f"{gate}: {lines[0]}" for gate, lines in answers.gates.items() if lines)
+
+
+def _killed(hunk: Hunk, arm: ArmResult) -> Mutant:
+    why = f"{arm.outcome}: {arm.signature}"
+    return _mutant(hunk, Fate.KILLED, by=arm.arm.scenario, why=why, artifacts=arm.artifacts)
+
+
+def _mutant(hunk: Hunk, fate: Fate, *, by: str = "", why: str = "", artifacts: str = "") -> Mutant:
+    return Mutant(place=hunk.place, text=hunk.text, fate=fate, by=by, why=why, artifacts=artifacts)

@@ -1,0 +1,107 @@
+"""Take each hunk of a series away, and see which of them no scenario misses.
+
+A hunk that the kernel does not build without needs no scenario. What survives is listed, unless
+unmissed.toml in the folder of the series says why it may. Of an unfix it is asked first whether
+it turns its own scenarios red and no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import questions
+from harness.cells import mutation, opening
+from harness.cells.mutation import Mutation
+from harness.commands import output
+from harness.commands.opening import open_lab
+from harness.errors import UsageError
+from harness.jobs import PATCHES, Lab
+from harness.kernel import hunks, prefixes
+from harness.kernel.tree import open_tree
+from harness.model import Mutant, MutationResult, Stack
+from harness.report import mutation as shown
+from harness.report.screen import Screen
+
+
+def add_words(parser: argparse.ArgumentParser) -> None:
+    """Which series on which base, and what is asked of it."""
+    parser.add_argument("series", help="a folder of kernel-patches/, like unfix/pid-vnr")
+    parser.add_argument("scenario", nargs="*", help="what the series proves, when none is named")
+    parser.add_argument("--base", default="6.12", help="the base that it is put on (6.12)")
+    parser.add_argument(
+        "--file", action="append", default=[], metavar="GLOB", help="only hunks of such files"
+    )
+    parser.add_argument("--config", default="default", help="configuration of the kernels")
+    parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
+    parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Asks and reports; 1 when a hunk survives, or the whole series is not as expected."""
+    began = time.monotonic()
+    # A guest that is saved pays off when it is forked often, and these are asked once or twice.
+    with open_lab(options.config, cold=True) as (lab, screen):
+        stack = lab.catalogue.stack_of(options.series, options.base)
+        names = opening.require_names(lab, stack, options.scenario)
+        result = _ask(lab, screen, stack, names, options, began)
+    shown.print_result(result, Console(stderr=options.json == output.STDOUT))
+    if options.json:
+        output.write(options.json, shown.render_json(result))
+    return 1 if result.survivors or result.faults else 0
+
+
+def _ask(
+    lab: Lab,
+    screen: Screen,
+    stack: Stack,
+    names: list[str],
+    options: argparse.Namespace,
+    began: float,
+) -> MutationResult:
+    last = stack.series[-1]
+    with lab.workspace.lock(f"tree-{stack.base.name}"):
+        tree = open_tree(lab.workspace, stack.base, screen.step)
+        found = prefixes.split(tree, stack)
+    below, whole = found[0].revision, found[-1].revision
+    if below is None or whole is None:
+        raise UsageError(
+            f"{last.name} does not apply to {stack.base.name}",
+            hint=f"nsaudit matrix {last.name} --base {stack.base.name}",
+        )
+    pieces = hunks.find_hunks(tree, below.commit, whole.commit, options.file)
+    ends = {name: questions.ends_of(name, stack, lab.catalogue) for name in names}
+    asker = opening.open_asker(lab, stack.base.name, workers=options.jobs)
+    run = Mutation(
+        asker=asker,
+        whole=whole,
+        ends=ends,
+        unmissed=hunks.load_unmissed(PATCHES / last.name),
+        at_a_time=options.jobs or lab.host_for(lab.kernel(f"vanilla-{stack.base.name}")).cores,
+    )
+    faults: list[str] = []
+    if not last.has_lane:
+        screen.step("asking the whole unfix, and its base, for all regressions")
+        every = {
+            name: questions.ends_of(name, stack, lab.catalogue) for name in questions.regressions()
+        }
+        faults += mutation.find_strays(asker, below, whole, every)
+    screen.step(f"asking the whole series, and then {len(pieces)} hunks")
+    outcomes = run.require_whole()
+    mutants: list[Mutant] = []
+    for number, one in enumerate(run.run(pieces), 1):
+        mutants.append(one)
+        screen.tell(f"{number} of {len(pieces)}: {shown.describe(one)}")
+    if not options.file:
+        faults += run.stale()
+    return MutationResult(
+        series=last.name,
+        base=stack.base.name,
+        seconds=round(time.monotonic() - began, 1),
+        whole=outcomes,
+        mutants=tuple(mutants),
+        faults=tuple(faults),
+    )

@@ -1,0 +1,198 @@
+"""The hunks of a series as pieces that can be taken away, one at a time.
+
+A hunk is a run of lines that the whole series changes. Long additions, like a new file, are taken
+paragraph by paragraph: that is how kernel code groups statements that belong together.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SeriesError
+from harness.kernel.tables import checked, read_toml
+from harness.kernel.tree import Tree, git
+from harness.workspace import digest
+
+UNMISSED = "unmissed.toml"
+_PLACE = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
+_FILE = re.compile(r"^\+\+\+ b/(.+?)\t?$", re.MULTILINE)
+_CODE = ("*.c", "*.h", "*.S")
+# What is compiled into a test, or into nothing.
+_NO_CODE = ("Documentation/*", "tools/*", "samples/*", "*_test.c", "*_kunit.c", "*/tests/*")
+_WORD = re.compile(
+    r"//[^\n]*|/\*.*?\*/"
+    r"|(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|\w+|[^\s\w])",
+    re.DOTALL,
+)
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """Lines that a series adds from ``line`` on in the file as it leaves it, and those it takes."""
+
+    file: str
+    line: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+
+    @property
+    def starts(self) -> str:
+        """The first line that says something; of one that only takes lines, with a minus."""
+        for sign, lines in (("", self.added), ("-", self.removed)):
+            for line in lines:
+                if line.strip():
+                    return sign + line.strip()
+        return ""
+
+    @property
+    def place(self) -> str:
+        """Where it is, as compilers write it."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    def key(self) -> str:
+        """A short name for it, by what it changes and where."""
+        return digest(self.file, str(self.line), *self.added, "", *self.removed)[:8]
+
+    @property
+    def text(self) -> str:
+        """Its lines, as a diff has them."""
+        lines = [f"-{line}" for line in self.removed] + [f"+{line}" for line in self.added]
+        return "\n".join(lines)
+
+    def taken_from(self, content: str) -> str:
+        """The file's content without the hunk."""
+        lines = content.split("\n")
+        first = self.line - 1
+        assert tuple(lines[first : first + len(self.added)]) == self.added
+        return "\n".join([*lines[:first], *self.removed, *lines[first + len(self.added) :]])
+
+
+def find_hunks(tree: Tree, below: str, whole: str, patterns: Sequence[str] = ()) -> list[Hunk]:
+    """The hunks of code between two commits, in files that match a pattern, if there are any.
+
+    Comments alone are no code, nor is what only a test or the documentation has.
+    """
+    form = ("--unified=0", "--no-color", "--no-renames", "--no-ext-diff", "--diff-filter=AM")
+    said = git(tree.folder, "diff", *form, below, whole)
+    found = []
+    for part in re.split(r"^diff --git .*$", said, flags=re.MULTILINE)[1:]:
+        name = _FILE.search(part)
+        if name is None or not is_code(name[1]):
+            continue
+        if patterns and not any(fnmatch.fnmatch(name[1], one) for one in patterns):
+            continue
+        content = read_file(tree, whole, name[1])
+        code = words_of(content)
+        for hunk in parse_hunks(name[1], part):
+            if words_of(hunk.taken_from(content)) != code:
+                found.append(hunk)
+    return found
+
+
+def read_file(tree: Tree, commit: str, name: str) -> str:
+    """A file's content at a commit, whole."""
+    return git(tree.folder, "show", f"{commit}:{name}") + "\n"
+
+
+def is_code(name: str) -> bool:
+    """Whether a file is compiled into a kernel that is not a test of itself."""
+    return any(fnmatch.fnmatch(name, one) for one in _CODE) and not any(
+        fnmatch.fnmatch(name, one) for one in _NO_CODE
+    )
+
+
+def parse_hunks(name: str, diff: str) -> Iterator[Hunk]:
+    """The pieces of one file's diff, which has no context."""
+    places = list(_PLACE.finditer(diff))
+    for place, after in zip(places, [*places[1:], None], strict=True):
+        body = diff[place.end() : after.start() if after else len(diff)].split("\n")[1:]
+        removed = tuple(line[1:] for line in body if line.startswith("-"))
+        added = tuple(line[1:] for line in body if line.startswith("+"))
+        line = int(place[1])
+        if not added:
+            # git names the line before then.
+            yield Hunk(file=name, line=line + 1, added=(), removed=removed)
+        for piece in _paragraphs(added):
+            yield Hunk(file=name, line=line, added=piece, removed=removed)
+            line += len(piece)
+            removed = ()
+
+
+def _paragraphs(lines: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Lines up to the blank ones that end a paragraph, and with these.
+
+    The first and the last of a function hold a bracket that the other closes or opens: there the
+    statements are pieces of their own.
+    """
+    piece: list[str] = []
+    for line in lines:
+        if line.strip() and piece and not piece[-1].strip():
+            yield from _cut(piece)
+            piece = []
+        piece.append(line)
+    yield from _cut(piece)
+
+
+def _cut(lines: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The lines, cut after each bracket that stays open and before each that was open already."""
+    opened: list[tuple[str, int]] = []
+    cuts = {0, len(lines)}
+    # What a comment says in brackets is prose.
+    code = _WORD.sub(lambda one: one[1] or "\n" * one[0].count("\n"), "\n".join(lines))
+    for number, line in enumerate(code.split("\n")):
+        for word in words_of(line):
+            if word in _PAIRS.values():
+                opened.append((word, number))
+            elif word in _PAIRS:
+                if opened and opened[-1][0] == _PAIRS[word]:
+                    opened.pop()
+                else:
+                    cuts.add(number)
+    cuts |= {number + 1 for _, number in opened}
+    places = sorted(cuts)
+    for start, end in itertools.pairwise(places):
+        yield tuple(lines[start:end])
+
+
+def words_of(text: str) -> list[str]:
+    """What a compiler reads of C code: no comments, no white space."""
+    return [found for found in _WORD.findall(text) if found]
+
+
+def is_balanced(hunk: Hunk) -> bool:
+    """Whether what is left without the hunk still has its brackets in pairs."""
+    return _left_open(hunk.added) == _left_open(hunk.removed)
+
+
+def _left_open(lines: Sequence[str]) -> str:
+    """The brackets that these lines close or open for others."""
+    left = ""
+    for word in words_of("\n".join(lines)):
+        if word in _PAIRS.values():
+            left += word
+        elif word in _PAIRS:
+            left = left[:-1] if left.endswith(_PAIRS[word]) else left + word
+    return left
+
+
+def load_unmissed(folder: Path) -> Sequence[Mapping[str, str]]:
+    """The hunks of a series that nobody need miss: tables with ``file``, ``starts``, ``reason``.
+
+    ``starts`` is the first line of the hunk without what is around it. Raises SeriesError.
+    """
+    file = folder / UNMISSED
+    if not file.is_file():
+        return ()
+    table = read_toml(file)
+    if odd := sorted(set(table) - {"hunk"}):
+        raise SeriesError(f"{UNMISSED}: unknown key {odd[0]!r}", hint="[[hunk]]")
+    keys = dict.fromkeys(("file", "starts", "reason"), str)
+    where = f"{folder.name}/{UNMISSED}: [[hunk]]"
+    return [checked(one, keys, where, {}) for one in table.get("hunk", [])]

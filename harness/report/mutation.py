@@ -1,0 +1,80 @@
+"""What became of a series' hunks, for the terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from rich.console import Console
+
+from harness.model import Fate, Mutant, MutationResult
+from harness.report import evidence, terminal
+
+# How many lines of a hunk the terminal shows; the rest is counted.
+_SHOWN = 12
+
+
+def render_json(result: MutationResult) -> str:
+    """One object, schema 1."""
+    return json.dumps(
+        {
+            "schema": 1,
+            "series": result.series,
+            "base": result.base,
+            "seconds": result.seconds,
+            "whole": {name: outcome.value for name, outcome in result.whole.items()},
+            "hunks": [
+                {
+                    "place": one.place,
+                    "fate": one.fate.value,
+                    "by": one.by,
+                    "why": one.why,
+                    "text": one.text,
+                    "artifacts": one.artifacts,
+                }
+                for one in result.mutants
+            ],
+            "faults": list(result.faults),
+        },
+        indent=1,
+    )
+
+
+def describe(one: Mutant) -> str:
+    """A hunk in one line."""
+    by = f" by {one.by}" if one.by else ""
+    return evidence.one_line(f"{one.place} {one.fate}{by}: {one.why}")
+
+
+def print_result(result: MutationResult, console: Console) -> None:
+    """A table of who missed how many, each hunk that nobody misses, and a summary."""
+    killers = Counter(one.by for one in result.mutants if one.fate is Fate.KILLED)
+    names = [*result.whole, *(name for name in killers if name not in result.whole)]
+    rows = [(name, str(result.whole.get(name, "")), str(killers[name])) for name in names]
+    terminal.print_table("", ("scenario", "whole series", "hunks it missed"), rows, console)
+    for one in result.mutants:
+        if one.fate is Fate.LISTED:
+            terminal.print_line(describe(one), console)
+    for one in result.survivors:
+        terminal.print_line(f"{one.place}: nobody misses", console)
+        lines = one.text.splitlines()
+        for line in lines[:_SHOWN]:
+            terminal.print_line(f"  {line}", console)
+        if len(lines) > _SHOWN:
+            terminal.print_line(f"  and {len(lines) - _SHOWN} more", console)
+    for line in result.faults:
+        terminal.print_line(line, console)
+    good = not (result.survivors or result.faults)
+    style = "bold green" if good else "bold red"
+    console.print(summarise(result), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def summarise(result: MutationResult) -> str:
+    """The hunks in one line."""
+    counts = Counter(one.fate for one in result.mutants)
+    said = ", ".join(f"{counts[fate]} {fate}" for fate in Fate if fate in counts)
+    faults = f"; {len(result.faults)} faults" if result.faults else ""
+    return (
+        f"{result.series} on {result.base}: {len(result.mutants)} hunks: {said or 'none'}{faults}"
+        f"   ({result.seconds:.1f} s)"
+    )

@@ -1,0 +1,326 @@
+"""Hunks that are taken away: which there are, what becomes of the kernel, who misses them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.cells import mutation
+from harness.cells.mutation import Mutation
+from harness.errors import SeriesError, UsageError
+from harness.jobs import PATCHES
+from harness.kernel import hunks
+from harness.kernel.hunks import Hunk
+from harness.kernel.series import load
+from harness.model import Fate, Mutant, MutationResult, Outcome
+from harness.questions import Ends
+from harness.report import mutation as shown
+from harness.tests.small_kernel import SOURCE, Change, Lab
+
+FEATURE, UNFIX = Ends(Outcome.SYMPTOM, Outcome.PASS), Ends(Outcome.PASS, Outcome.SYMPTOM)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def insert(before: str, text: str) -> Change:
+    def change(old: str) -> str:
+        assert f"\n{before}\n" in old
+        return old.replace(f"\n{before}\n", f"\n{text}{before}\n")
+
+    return change
+
+
+def find(lab: Lab, *patterns: str) -> list[Hunk]:
+    prefixes = lab.split()
+    below, whole = (one.revision for one in (prefixes[0], prefixes[-1]))
+    assert below
+    assert whole
+    return hunks.find_hunks(lab.open(), below.commit, whole.commit, patterns)
+
+
+class Run:
+    """A mutation of the lab's series, and what came of it."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        ends: Mapping[str, Ends],
+        unmissed: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        self.mutation = Mutation(
+            asker=lab.asker,
+            whole=lab.revision(len(lab.split()) - 1),
+            ends=ends,
+            unmissed=unmissed,
+            at_a_time=2,
+        )
+        self.whole = self.mutation.require_whole()
+        lab.guests.asked.clear()
+        self.mutants = list(self.mutation.run(find(lab)))
+        self.fates = {one.text.splitlines()[-1]: one.fate for one in self.mutants}
+
+
+# -- which hunks there are -------------------------------------------------------------------
+
+FUNCTION = """\
+static int f(int a)
+{
+	int b = a;
+
+	if (a)
+		return 1;
+
+	return b;
+}
+
+"""
+
+
+def test_a_hunk_is_a_change_and_long_additions_go_by_paragraph(lab: Lab) -> None:
+    lab.write(
+        insert("line 5", FUNCTION),
+        lambda old: old.replace("line 20\nline 21\n", "line twenty\n"),
+        lambda old: old.replace("line 30\n", ""),
+        insert("line 35", "/* prose */\n\n"),
+    )
+    found = find(lab)
+    assert [(one.line, one.starts) for one in found] == [
+        (6, "static int f(int a)"),
+        (8, "int b = a;"),
+        (10, "if (a)"),
+        (13, "return b;"),
+        (14, "}"),
+        (31, "line twenty"),
+        (40, "-line 30"),
+    ]
+    assert [hunks.is_balanced(one) for one in found] == [False, True, True, True, False, True, True]
+    whole = lab.revision(4)
+    content = hunks.read_file(whole.source, whole.commit, "a.c")
+    assert found[2].taken_from(content) == content.replace("\tif (a)\n\t\treturn 1;\n\n", "")
+    assert "line twenty" not in found[5].taken_from(content)
+    assert "\nline 20\nline 21\n" in found[5].taken_from(content)
+    assert "\nline 29\nline 30\nline 31\n" in found[6].taken_from(content)
+    assert len({one.key for one in found}) == 7
+    assert find(lab, "b.*") == []
+    assert len(find(lab, "a.?")) == 7
+
+
+def test_a_replacement_gives_back_what_it_took_with_its_first_paragraph() -> None:
+    diff = "+++ b/a.c\n@@ -3,1 +3,4 @@ f\n-old();\n+one();\n+\n+two();\n+three();\n"
+    first, second = hunks.parse_hunks("a.c", diff)
+    assert (first.line, first.removed, first.added) == (3, ("old();",), ("one();", ""))
+    assert (second.line, second.removed, second.added) == (5, (), ("two();", "three();"))
+
+
+def test_brackets_of_a_comment_open_nothing() -> None:
+    lines = ("/* one (of", " * many */", "f();", "if (a) { /* } */", "g();")
+    diff = "+++ b/a.c\n@@ -0,0 +1,5 @@\n" + "".join(f"+{line}\n" for line in lines)
+    first, second = hunks.parse_hunks("a.c", diff)
+    assert (first.added, second.added) == (lines[:4], lines[4:])
+    assert [hunks.is_balanced(one) for one in (first, second)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("kernel/audit.c", True),
+        ("include/uapi/linux/audit.h", True),
+        ("arch/x86/entry/entry_64.S", True),
+        ("kernel/audit_ns_test.c", False),
+        ("tools/testing/selftests/ns_audit/ns_audit.c", False),
+        ("Documentation/admin-guide/x.c", False),
+        ("init/Kconfig", False),
+        ("kernel/Makefile", False),
+    ],
+)
+def test_what_is_code(name: str, code: bool) -> None:
+    assert hunks.is_code(name) == code
+
+
+def test_comments_and_white_space_are_no_words() -> None:
+    text = 'a = "// no /* comment";  // yes\n/* two\nlines */\tb("\\"", \'"\');\n'
+    words = ["a", "=", '"// no /* comment"', ";", "b", "(", '"\\""', ",", "'\"'", ")", ";"]
+    assert hunks.words_of(text) == words
+
+
+# -- what becomes of the kernel ----------------------------------------------------------------
+
+
+def test_each_hunk_has_its_fate(lab: Lab) -> None:
+    # Without what the last patch changes the source does not build.
+    (lab.root / "linux" / "a.c").write_text(SOURCE.replace("line 30", "#error"))
+    lab.write(
+        insert("line 5", "q PASS\n"),
+        insert("line 10", "p PASS\n"),
+        insert("line 15", "nobody\n"),
+        insert("line 20", "excused\n"),
+        insert("line 25", "open {\n\n"),
+        lambda old: old.replace("#error\n", "fine\n"),
+    )
+    run = Run(lab, {"q": FEATURE, "p": FEATURE}, [entry("excused"), entry("p PASS")])
+    assert run.whole == {"q": Outcome.PASS, "p": Outcome.PASS}
+    assert run.fates == {
+        "+q PASS": Fate.KILLED,
+        "+p PASS": Fate.KILLED,
+        "+nobody": Fate.SURVIVED,
+        "+excused": Fate.LISTED,
+        "+open {": Fate.STILLBORN,
+        "+fine": Fate.STILLBORN,
+    }
+    assert [one.by for one in run.mutants[:2]] == ["q", "p"]
+    assert run.mutants[3].why == "a reason"
+    # The one that missed the last hunk is asked first.
+    assert [name for _, name in lab.guests.asked] == ["q", "q", "p", "p", "q", "p", "q"]
+    assert list(run.mutation.stale()) == [
+        "unmissed.toml: no hunk of a.c survives that starts with 'p PASS'"
+    ]
+
+
+def entry(starts: str) -> Mapping[str, str]:
+    return {"file": "a.c", "starts": starts, "reason": "a reason"}
+
+
+def test_a_kernel_that_does_not_build_or_boot_without_a_hunk(lab: Lab) -> None:
+    lab.write(
+        lambda old: old.replace("line 5\n", "#error\n").replace("line 20\n", "crash\n"),
+        lambda old: old.replace("#error\n", "builds\n").replace("crash\n", "boots\n"),
+    )
+    tree = lab.open()
+    prefixes = lab.split()
+    first, whole = prefixes[1].revision, prefixes[2].revision
+    assert first
+    assert whole
+    found = hunks.find_hunks(tree, first.commit, whole.commit)
+    run = Mutation(asker=lab.asker, whole=whole, ends={"q": UNFIX}, unmissed=())
+    run.require_whole()
+    stillborn, killed = run.run(found)
+    assert (stillborn.fate, stillborn.why) == (Fate.STILLBORN, "a.c:6:1: error: no")
+    assert (killed.fate, killed.by) == (Fate.KILLED, "boots")
+    assert killed.why == "boots: the kernel crashed: Oops"
+
+
+def test_kernels_without_a_hunk_are_not_kept_and_answers_are(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "nobody\n"))
+    Run(lab, {"q": FEATURE})
+    kernels = {path.name for path in (lab.workspace.root / "cache" / "kernel").iterdir()}
+    builder = lab.asker.builder
+    assert kernels == {builder.key_of(lab.revision(2))}
+    builds = lab.builds()
+    again = Run(lab, {"q": FEATURE})
+    assert [one.fate for one in again.mutants] == [Fate.KILLED, Fate.SURVIVED]
+    assert lab.guests.asked == []
+    assert lab.builds() == builds
+
+
+def test_a_kernel_that_was_there_before_stays(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"))
+    lab.walk("q")
+    Run(lab, {"q": FEATURE})
+    kept = lab.workspace.find("kernel", lab.asker.builder.key_of(lab.revision(0)))
+    assert kept is not None
+
+
+def test_the_same_kernel_without_a_hunk_needs_no_scenario(lab: Lab) -> None:
+    # What is in no kernel: make puts only lines that are not of this kind into it.
+    makefile = lab.root / "linux" / "Makefile"
+    makefile.write_text(makefile.read_text().replace("@cat *.c >", "@cat *.c | grep -v off >"))
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "off = 1;\n"))
+    assert [one.fate for one in Run(lab, {"q": FEATURE}).mutants] == [
+        Fate.KILLED,
+        Fate.EQUIVALENT,
+    ]
+
+
+def test_a_lost_guest_kills_only_where_nobody_answers(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "p PASS\n"))
+    whole = lab.revision(2)
+    (first, second) = find(lab)
+    run = Mutation(
+        asker=lab.asker, whole=whole, ends={"q": FEATURE, "p": FEATURE}, unmissed=(), at_a_time=2
+    )
+    run.require_whole()
+    lab.guests.rule = lambda name, said: "ERROR" if said == "SYMPTOM" and name == "q" else said
+    (killed,) = run.run([first])
+    assert (killed.by, killed.why) == ("q", "ERROR: seen")
+    (killed,) = run.run([second])
+    assert (killed.by, killed.why) == ("p", "SYMPTOM: seen")
+
+
+def test_a_series_that_is_red_already_misses_nothing(lab: Lab) -> None:
+    lab.write(insert("line 5", "q FAIL\n"))
+    with pytest.raises(UsageError, match="q is FAIL with the whole series and not PASS"):
+        Run(lab, {"q": FEATURE})
+    lab.write(insert("line 5", "#error\n"))
+    with pytest.raises(UsageError, match="the whole series does not run: builds: a.c:6:1"):
+        Run(lab, {"q": FEATURE})
+
+
+def test_an_unfix_turns_its_own_scenarios_red_and_no_other(lab: Lab) -> None:
+    (lab.root / "linux" / "b.c").write_text("\nown PASS\nother PASS\n")
+    lab.write(insert("own PASS", "was here\n"), file="b.c")
+    ends = {"own": UNFIX, "other": Ends(Outcome.PASS, Outcome.PASS)}
+
+    def strays() -> list[str]:
+        return list(mutation.find_strays(lab.asker, lab.revision(0), lab.revision(1), ends))
+
+    lab.guests.asked.clear()
+    assert strays() == ["own is PASS with the series and not SYMPTOM: seen"]
+    lab.write(
+        lambda old: old.replace("own PASS", "own SYMPTOM").replace("other PASS", "other FAIL"),
+        file="b.c",
+    )
+    assert strays() == ["other is FAIL with the series and not PASS: seen"]
+
+
+# -- what is listed, and how it looks ------------------------------------------------------------
+
+
+def test_what_nobody_need_miss_is_listed_with_a_reason(tmp_path: Path) -> None:
+    assert hunks.load_unmissed(tmp_path) == ()
+    file = tmp_path / hunks.UNMISSED
+    file.write_text('[[hunk]]\nfile = "a.c"\nstarts = "x"\nreason = "r"\n')
+    assert hunks.load_unmissed(tmp_path) == [{"file": "a.c", "starts": "x", "reason": "r"}]
+    file.write_text('[[hunk]]\nfile = "a.c"\nstarts = "x"\n')
+    with pytest.raises(SeriesError, match="'reason' must be a string"):
+        hunks.load_unmissed(tmp_path)
+    file.write_text('[[hunks]]\nfile = "a.c"\n')
+    with pytest.raises(SeriesError, match="unknown key 'hunks'"):
+        hunks.load_unmissed(tmp_path)
+
+
+def test_every_listed_hunk_of_the_project_has_a_reason() -> None:
+    for name in load(PATCHES).series:
+        for listed in hunks.load_unmissed(PATCHES / name):
+            assert len(listed["reason"]) > 20, (name, listed)
+
+
+def test_what_is_printed_names_each_survivor_and_its_lines() -> None:
+    mutants = (
+        Mutant(place="a.c:5", text="+x", fate=Fate.KILLED, by="q", why="SYMPTOM: seen"),
+        Mutant(place="a.c:9", text="\n".join(f"+{n}" for n in range(14)), fate=Fate.SURVIVED),
+    )
+    result = MutationResult(
+        series="s",
+        base="6.12",
+        seconds=1.0,
+        whole={"q": Outcome.PASS, "p": Outcome.PASS},
+        mutants=mutants,
+        faults=("a fault",),
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
+    shown.print_result(result, console)
+    lines = [line.strip() for line in console.export_text().splitlines()]
+    assert "a.c:9: nobody misses" in lines
+    assert lines[lines.index("+11") + 1] == "and 2 more"
+    assert lines[-1] == "s on 6.12: 2 hunks: 1 KILLED, 1 SURVIVED; 1 faults   (1.0 s)"
+    assert "a fault" in lines
+    plain = json.loads(shown.render_json(result))
+    assert [one["fate"] for one in plain["hunks"]] == ["KILLED", "SURVIVED"]
