@@ -143,17 +143,28 @@ class Mutation:
 
 
 def find_strays(
-    asker: Asker, below: Revision, whole: Revision, ends: Mapping[str, Ends]
+    asker: Asker,
+    below: Revision,
+    whole: Revision,
+    ends: Mapping[str, Ends],
+    excused: Mapping[str, str],
 ) -> Iterator[str]:
-    """What an unfix turns red and should not, or should and does not, as lines."""
+    """What an unfix turns red and should not, or should and does not, as lines.
+
+    ``excused`` are scenarios that may be red with it, though they are not its own.
+    """
     for revision, side in ((below, "below"), (whole, "whole")):
         answers = asker.ask(revision, list(ends))
         if not answers.runs:
             yield f"{revision.stack.name}: {_complaint(answers)}"
         for name, arm in answers.arms.items():
             wanted = getattr(ends[name], side)
-            if arm.outcome is not wanted:
-                where = "without the series" if side == "below" else "with the series"
+            where = "without the series" if side == "below" else "with the series"
+            odd = arm.outcome is not wanted
+            if side == "whole" and name in excused:
+                if not odd:
+                    yield f"{hunks.UNMISSED}: {name} is {wanted} {where}, as it should be"
+            elif odd:
                 yield f"{name} is {arm.outcome} {where} and not {wanted}: {arm.signature}"
 
 

@@ -75,7 +75,8 @@ def _in_history(lab: Lab, screen: Screen, options: argparse.Namespace) -> Bisect
     for commit in (good, bad):
         history.require_kernel(options.tree, commit)
     with lab.workspace.lock(f"tree-{base.name}"):
-        tree = history.open_history(lab.workspace, base, options.tree.absolute())
+        own = open_tree(lab.workspace, base, screen.step)
+        tree = history.open_history(lab.workspace, base, options.tree.absolute(), own)
     search = Search(
         asker=opening.open_asker(lab, base.name),
         scenario=options.scenario,

@@ -73,13 +73,14 @@ def _ask(
             hint=f"nsaudit matrix {last.name} --base {stack.base.name}",
         )
     pieces = hunks.find_hunks(tree, below.commit, whole.commit, options.file)
+    excuses = hunks.load_excuses(PATCHES / last.name)
     ends = {name: questions.ends_of(name, stack, lab.catalogue) for name in names}
     asker = opening.open_asker(lab, stack.base.name, workers=options.jobs)
     run = Mutation(
         asker=asker,
         whole=whole,
         ends=ends,
-        unmissed=hunks.load_unmissed(PATCHES / last.name),
+        unmissed=excuses.hunks,
         at_a_time=options.jobs or lab.host_for(lab.kernel(f"vanilla-{stack.base.name}")).cores,
     )
     faults: list[str] = []
@@ -88,7 +89,7 @@ def _ask(
         every = {
             name: questions.ends_of(name, stack, lab.catalogue) for name in questions.regressions()
         }
-        faults += mutation.find_strays(asker, below, whole, every)
+        faults += mutation.find_strays(asker, below, whole, every, excuses.strays)
     screen.step(f"asking the whole series, and then {len(pieces)} hunks")
     outcomes = run.require_whole()
     mutants: list[Mutant] = []

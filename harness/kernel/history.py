@@ -111,12 +111,18 @@ def _read(said: proc.Completed) -> Found | None:
     return None
 
 
-def open_history(workspace: Workspace, base: Base, folder: Path) -> Tree:
-    """A repository of ours with a developer's commits. Hold ``tree-<base>``."""
+def open_history(workspace: Workspace, base: Base, folder: Path, own: Tree) -> Tree:
+    """A repository of ours with a developer's commits. Hold ``tree-<base>``.
+
+    For a worktree of the base's own repository, as ``patches edit`` makes them, that is ``own``:
+    there most objects are built already.
+    """
     try:
         common = git(folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
     except CommandFailed as error:
         raise UsageError(f"{folder} is in no git repository") from error
+    if Path(common).resolve() == (own.folder / ".git").resolve():
+        return own
     place = workspace.work("trees", f"history-{digest(common)[:12]}")
     if not (place / ".git").is_dir():
         words = ("clone", "--quiet", "--shared", "--no-checkout", "--no-tags")
@@ -135,4 +141,6 @@ def revision_of(tree: Tree, commit: str) -> Revision:
         proves=(),
         patches={base.name: ()},
     )
-    return tree.revision(commit, Stack(name=f"commit-{commit[:12]}", base=base, series=(lane,)))
+    # The base's own repository has a root, and with it a lane that everybody builds in.
+    lanes = () if tree.root else (lane,)
+    return tree.revision(commit, Stack(name=f"commit-{commit[:12]}", base=base, series=lanes))

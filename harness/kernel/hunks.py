@@ -10,7 +10,7 @@ import fnmatch
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import SeriesError
@@ -182,17 +182,31 @@ def _left_open(lines: Sequence[str]) -> str:
     return left
 
 
-def load_unmissed(folder: Path) -> Sequence[Mapping[str, str]]:
-    """The hunks of a series that nobody need miss: tables with ``file``, ``starts``, ``reason``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excuses:
+    """What ``unmissed.toml`` of a series says need not be as it should, each with its reason.
 
-    ``starts`` is the first line of the hunk without what is around it. Raises SeriesError.
+    ``hunks`` are hunks that nobody need miss, as tables with ``file`` and ``starts``, the first
+    line of the hunk. ``strays`` are scenarios that an unfix turns red besides its own.
     """
+
+    hunks: Sequence[Mapping[str, str]] = ()
+    strays: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_excuses(folder: Path) -> Excuses:
+    """The tables ``[[hunk]]`` and ``[[stray]]``. Raises SeriesError for anything else."""
     file = folder / UNMISSED
     if not file.is_file():
-        return ()
+        return Excuses()
     table = read_toml(file)
-    if odd := sorted(set(table) - {"hunk"}):
-        raise SeriesError(f"{UNMISSED}: unknown key {odd[0]!r}", hint="[[hunk]]")
-    keys = dict.fromkeys(("file", "starts", "reason"), str)
-    where = f"{folder.name}/{UNMISSED}: [[hunk]]"
-    return [checked(one, keys, where, {}) for one in table.get("hunk", [])]
+    where = f"{folder.name}/{UNMISSED}"
+    if odd := sorted(set(table) - {"hunk", "stray"}):
+        raise SeriesError(f"{where}: unknown key {odd[0]!r}", hint="known: [[hunk]], [[stray]]")
+    hunk = dict.fromkeys(("file", "starts", "reason"), str)
+    stray = dict.fromkeys(("scenario", "reason"), str)
+    strays = [checked(one, stray, f"{where}: [[stray]]", {}) for one in table.get("stray", [])]
+    return Excuses(
+        hunks=[checked(one, hunk, f"{where}: [[hunk]]", {}) for one in table.get("hunk", [])],
+        strays={one["scenario"]: one["reason"] for one in strays},
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,31 +158,37 @@ def test_ends_without_a_line_between_them_are_refused(tmp_path: Path, folder: Pa
 
 def test_a_developers_history_is_built_elsewhere_and_left_alone(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    source = lab.open().folder
     mine = tmp_path / "mine"
-    git(source, "worktree", "add", "--quiet", "--detach", mine, "HEAD")
-    good = git(mine, "rev-parse", "HEAD")
-    (mine / "a.c").write_text(SOURCE + "q PASS\n")
-    git(mine, "commit", "--quiet", "--all", "-m", "a: works")
-    before = sorted(path.name for path in (source / ".git").rglob("*"))
-    with lab.workspace.lock("tree-6.12"):
-        tree = history.open_history(lab.workspace, lab.base, mine)
-    head = history.resolve(mine, "HEAD")
+    shutil.copytree(lab.root / "linux", mine)
+    git(mine, "init", "--quiet")
+    good = commit(mine, SOURCE)
+    git(mine, "add", ".")
+    git(mine, "commit", "--quiet", "-m", "all of it")
+    head = commit(mine, SOURCE + "q PASS\n")
     history.require_kernel(mine, head)
-    revision = history.revision_of(tree, head)
-    answers = lab.asker.ask(revision, ["q"])
+    before = sorted(str(path) for path in mine.rglob("*"))
+    own = lab.open()
+    with lab.workspace.lock("tree-6.12"):
+        tree = history.open_history(lab.workspace, lab.base, mine, own)
+    answers = lab.asker.ask(history.revision_of(tree, head), ["q"])
     assert answers.arms["q"].outcome == "PASS"
-    assert sorted(path.name for path in (source / ".git").rglob("*")) == before
+    assert sorted(str(path) for path in mine.rglob("*")) == before
     assert history.is_ancestor(tree.folder, good, head)
     # What a series made of the same content is the same cell.
-    (mine / "a.c").write_text(SOURCE.replace("line 5\n", "line five\n"))
-    git(mine, "commit", "--quiet", "--all", "-m", "a: like the series")
-    lab.write(lambda old: old.replace("line 5\n", "line five\n"))
-    lab.walk("q")
-    with lab.workspace.lock("tree-6.12"):
-        tree = history.open_history(lab.workspace, lab.base, mine)
-    revision = history.revision_of(tree, history.resolve(mine, "HEAD"))
-    assert lab.asker.ask(revision, ["q"]).known >= {"q"}
+    lab.write(lambda old: old + "q PASS\n")
+    assert lab.walk("q")[1].known == {"q"}
+
+
+def test_a_stack_that_is_open_as_commits_is_built_where_its_base_is(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    own = lab.open()
+    mine = tmp_path / "mine"
+    git(own.folder, "worktree", "add", "--quiet", "--detach", mine, "HEAD")
+    head = commit(mine, SOURCE + "q PASS\n")
+    assert history.open_history(lab.workspace, lab.base, mine, own) is own
+    revision = history.revision_of(own, head)
+    assert revision.stack.series == ()
+    assert lab.asker.ask(revision, ["q"]).arms["q"].outcome == "PASS"
 
 
 def parse(*words: str) -> argparse.Namespace:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness import questions
 from harness.cells import mutation
 from harness.cells.mutation import Mutation
 from harness.errors import SeriesError, UsageError
@@ -268,8 +269,9 @@ def test_an_unfix_turns_its_own_scenarios_red_and_no_other(lab: Lab) -> None:
     lab.write(insert("own PASS", "was here\n"), file="b.c")
     ends = {"own": UNFIX, "other": Ends(Outcome.PASS, Outcome.PASS)}
 
-    def strays() -> list[str]:
-        return list(mutation.find_strays(lab.asker, lab.revision(0), lab.revision(1), ends))
+    def strays(**excused: str) -> list[str]:
+        below, whole = lab.revision(0), lab.revision(1)
+        return list(mutation.find_strays(lab.asker, below, whole, ends, excused))
 
     lab.guests.asked.clear()
     assert strays() == ["own is PASS with the series and not SYMPTOM: seen"]
@@ -278,28 +280,37 @@ def test_an_unfix_turns_its_own_scenarios_red_and_no_other(lab: Lab) -> None:
         file="b.c",
     )
     assert strays() == ["other is FAIL with the series and not PASS: seen"]
+    assert strays(other="a reason") == []
+    assert strays(other="a reason", own="a reason") == [
+        "unmissed.toml: own is SYMPTOM with the series, as it should be"
+    ]
 
 
 # -- what is listed, and how it looks ------------------------------------------------------------
 
 
 def test_what_nobody_need_miss_is_listed_with_a_reason(tmp_path: Path) -> None:
-    assert hunks.load_unmissed(tmp_path) == ()
+    assert hunks.load_excuses(tmp_path) == hunks.Excuses()
     file = tmp_path / hunks.UNMISSED
-    file.write_text('[[hunk]]\nfile = "a.c"\nstarts = "x"\nreason = "r"\n')
-    assert hunks.load_unmissed(tmp_path) == [{"file": "a.c", "starts": "x", "reason": "r"}]
-    file.write_text('[[hunk]]\nfile = "a.c"\nstarts = "x"\n')
+    hunk = '[[hunk]]\nfile = "a.c"\nstarts = "x"\n'
+    file.write_text(hunk + 'reason = "r"\n[[stray]]\nscenario = "s"\nreason = "t"\n')
+    excuses = hunks.load_excuses(tmp_path)
+    assert excuses.hunks == [{"file": "a.c", "starts": "x", "reason": "r"}]
+    assert excuses.strays == {"s": "t"}
+    file.write_text(hunk)
     with pytest.raises(SeriesError, match="'reason' must be a string"):
-        hunks.load_unmissed(tmp_path)
+        hunks.load_excuses(tmp_path)
     file.write_text('[[hunks]]\nfile = "a.c"\n')
     with pytest.raises(SeriesError, match="unknown key 'hunks'"):
-        hunks.load_unmissed(tmp_path)
+        hunks.load_excuses(tmp_path)
 
 
-def test_every_listed_hunk_of_the_project_has_a_reason() -> None:
+def test_every_excuse_of_the_project_has_a_reason() -> None:
     for name in load(PATCHES).series:
-        for listed in hunks.load_unmissed(PATCHES / name):
-            assert len(listed["reason"]) > 20, (name, listed)
+        excuses = hunks.load_excuses(PATCHES / name)
+        reasons = [*(one["reason"] for one in excuses.hunks), *excuses.strays.values()]
+        assert all(len(reason) > 20 for reason in reasons), name
+        assert set(excuses.strays) <= set(questions.regressions()), name
 
 
 def test_what_is_printed_names_each_survivor_and_its_lines() -> None:
