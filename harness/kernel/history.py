@@ -86,6 +86,8 @@ def bisect(
     with workspace.scratch() as scratch:
         place = scratch / "bisect.git"
         git(scratch, "clone", "--quiet", "--bare", "--shared", "--no-tags", folder, place)
+        # Where it comes back to; the branch that HEAD names may have no commit yet.
+        git(place, "update-ref", "--no-deref", "HEAD", old)
         said = _say(place, "start", "--no-checkout", new, old)
         while not (found := _read(said)):
             current = git(place, "rev-parse", "--verify", "BISECT_HEAD")

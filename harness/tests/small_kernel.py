@@ -196,6 +196,7 @@ class Lab:
         self.builder = Builder(workspace=self.workspace, kconfigs=kconfigs, values={})
         store = Store(self.workspace, ["image", "host"])
         self.asker = Asker(builder=self.builder, store=store, guests=self.guests)
+        self._split: Sequence[Prefix] = ()
         self.home = root / "s" / "6.12"
         self.home.mkdir(parents=True)
 
@@ -204,19 +205,15 @@ class Lab:
             return open_tree(self.workspace, self.base)
 
     def write(self, *changes: Change, file: str = "a.c") -> None:
-        """Writes the series: a patch for each change of ``a.c``."""
+        """Writes the series: a patch for each change of a file."""
         tree = self.open()
         for path in self.home.iterdir():
             path.unlink()
-        with self.workspace.scratch() as scratch:
-            folder = scratch / "w"
-            git(tree.folder, "worktree", "add", "--quiet", "--detach", folder, tree.root)
-            for number, change in enumerate(changes, 1):
-                place = folder / file
-                place.write_text(change(place.read_text()))
-                git(folder, "commit", "--quiet", "--all", "-m", f"a: change number {number}")
-            export(folder, tree.root, "HEAD", self.home)
-            git(tree.folder, "worktree", "remove", "--force", folder)
+        text = (self.root / "linux" / file).read_text()
+        texts = [text := change(text) for change in changes]
+        top = write_history(tree.folder, texts, file=file, onto=tree.root)[-1]
+        export(tree.folder, tree.root, top, self.home)
+        self._split = ()
 
     @property
     def stack(self) -> Stack:
@@ -224,8 +221,12 @@ class Lab:
         one = Series(name="s", title="T", origin="ours", needs=(), proves=("q",), patches=patches)
         return Stack(name="s-6.12", base=self.base, series=(one,))
 
-    def split(self) -> Sequence[Prefix]:
-        return prefixes.split(self.open(), self.stack)
+    def split(self, *, anew: bool = False) -> Sequence[Prefix]:
+        """The prefixes of the series as it was when this was asked first after a ``write``."""
+        if anew:
+            self._split = ()
+        self._split = self._split or prefixes.split(self.open(), self.stack)
+        return self._split
 
     def revision(self, number: int) -> Revision:
         found = self.split()[number].revision
@@ -240,6 +241,25 @@ class Lab:
         """How many kernels make has made so far."""
         found = (self.workspace.root / "work" / "objects").glob("*/builds")
         return sum(len(path.read_text().splitlines()) for path in found)
+
+
+def write_history(
+    folder: Path, texts: Sequence[str], *, file: str = "a.c", onto: str = ""
+) -> list[str]:
+    """A commit for each text of a file, all at once; the commits, whose branch is ``line``."""
+    words = []
+    for number, text in enumerate(texts, 1):
+        said = f"a: change number {number}\n".encode()
+        above = f"from {onto}\n" if number == 1 and onto else ""
+        words += [
+            f"commit refs/heads/line\nmark :{number}\n".encode(),
+            b"committer nsaudit <nsaudit@localhost> 946684800 +0000\n",
+            b"data %d\n%s%s" % (len(said), said, above.encode()),
+            f"M 100644 inline {file}\ndata {len(text.encode())}\n{text}\n".encode(),
+        ]
+    git(folder, "fast-import", "--quiet", "--force", given=b"".join(words))
+    count = f"--max-count={len(texts)}"
+    return git(folder, "rev-list", "--reverse", count, "refs/heads/line").split()
 
 
 def replace(old: str, new: str) -> Change:

@@ -20,7 +20,7 @@ from harness.kernel.history import Answer
 from harness.kernel.tree import git
 from harness.model import BisectResult, Tried
 from harness.report import bisection
-from harness.tests.small_kernel import SOURCE, Lab, PaperLab
+from harness.tests.small_kernel import SOURCE, Lab, PaperLab, write_history
 from harness.workspace import Workspace
 
 # A commit for each text, in a repository of its own.
@@ -48,7 +48,7 @@ class Bench:
     def __init__(self, root: Path, folder: Path, texts: Texts) -> None:
         self.lab = PaperLab(root / "state")
         self.folder = folder
-        self.commits = [commit(folder, text) for text in texts]
+        self.commits = write_history(folder, texts)
         self.told: list[Tried] = []
         self.texts = dict(zip(self.commits, texts, strict=True))
 
@@ -225,9 +225,11 @@ def test_what_is_printed_has_both_sides_and_how_to_repeat_them(
     console = Console(width=400, file=io.StringIO(), record=True)
     bisection.print_result(result, console)
     lines = [line.rstrip() for line in console.export_text().splitlines()]
-    assert lines[-1].startswith("c3 is the first bad one for q on a history: a: 2   (3 asked, 0")
-    assert bisection.describe_step(bench.told[0]) == "good  PASS     c1  a: 0 (seen)"
-    assert "PASS at c2 (a: 1)" in lines
+    assert lines[-1].startswith(
+        "c3 is the first bad one for q on a history: a: change number 3   (3 a"
+    )
+    assert bisection.describe_step(bench.told[0]) == "good  PASS     c1  a: change number 1 (seen)"
+    assert "PASS at c2 (a: change number 2)" in lines
     scripts = [line.split()[-1] for line in lines if line.startswith("  reproduce: ")]
     assert len(scripts) == 2
     assert all(Path(script).is_file() for script in scripts)

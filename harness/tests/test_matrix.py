@@ -57,6 +57,7 @@ def test_the_ends_come_first_and_a_scenario_works_from_its_patch_on(tmp_path: Pa
     # hopeless, though its last patch is not to blame.
     second = sorted(lab.home.iterdir())[1]
     second.write_text(second.read_text().replace("\n line 19\n", "\n line nineteen\n"))
+    assert len(lab.split(anew=True)) == 4
     rows = lab.walk("q")
     assert rows[1].number == 3
     assert rows[1].check.gates == {}
