@@ -78,6 +78,8 @@ class Builder:
 
     def build(self, stack: Stack, *, bzimage: bool = False) -> Kernel:
         """The kernel of a stack, from the cache where it is there."""
+        # A configuration that does not exist is told before a source is fetched for it.
+        self.require_config(self.config)
         with self.workspace.lock(f"tree-{stack.base.name}"):
             source = open_tree(self.workspace, stack.base, self.on_step)
             revision = source.revision(source.commit_of(stack), stack)
