@@ -27,7 +27,7 @@ vmlinux: $(O)/a.o $(O)/b.o
 \t@cat $^ > $(O)/vmlinux
 $(O)/%.o: %.c a.h
 \t@echo "  CC      $*.o"
-\t@gcc -Wall $(if $(CONFIG_A),-DCONFIG_A) -I$(CURDIR) -c -o $@ $(CURDIR)/$<
+\t@gcc -S -Wall $(if $(CONFIG_A),-DCONFIG_A) -I$(CURDIR) -o $@ $(CURDIR)/$<
 """
 # They complain of a word each, as the real ones do of what they look for.
 CHECKPATCH = """\
