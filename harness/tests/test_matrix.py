@@ -153,6 +153,7 @@ def test_a_kernel_that_does_not_boot_is_asked_nothing(lab: PaperLab) -> None:
         assert row.arms == {}
         assert Path(row.check.gates[BOOTS][1].partition(": ")[2]).is_file()
     assert lab.guests.booted.count("s-6.12-0002") == 1
+    assert "s-6.12-0002" not in [stack for stack, _ in lab.guests.asked]
 
 
 def test_what_may_be_the_hosts_fault_is_asked_again(lab: PaperLab) -> None:
@@ -271,6 +272,7 @@ FEATURE, UNFIX, OTHER = Ends(S, P), Ends(P, S), Ends(P, P)
         (FEATURE, [S, Outcome.TIMEOUT, P], ["0001 q0: TIMEOUT, why"]),
         (UNFIX, [P, S], []),
         (UNFIX, [P, P, S], []),
+        (UNFIX, [P, S, S], []),
         (UNFIX, [P, F], ["0001 q0: FAIL and not SYMPTOM, as the whole series is to show: why"]),
         (OTHER, [P, S, P], ["0001 q0: SYMPTOM and not PASS, as before: why"]),
     ],
