@@ -1,7 +1,8 @@
 """The matrix of a series: every patch, with all below it, against every scenario.
 
-The ends come first, so that a hopeless series is known early; then the patches in their order,
-which is kindest to the lane's object folder.
+The ends come first, so that a hopeless series is known early; from the whole series it goes down
+patch by patch. To begin again at the first patch would compile once more all that any header of
+the series is included by.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Walk:
     on_step: Callable[[str], None]
 
     def rows(self, prefixes: Sequence[Prefix]) -> Iterator[MatrixRow]:
-        """The rows, as soon as each is known: both ends, and then from the first patch on."""
+        """The rows, as soon as each is known: both ends, and then downwards."""
         for number in order(len(prefixes)):
             one = prefixes[number]
             self.on_step(f"{number:04} {one.subject}")
@@ -65,5 +66,5 @@ class Walk:
 
 
 def order(count: int) -> Sequence[int]:
-    """In which order ``count`` rows are asked: the first, the last, and those between."""
-    return [*dict.fromkeys((0, count - 1)), *range(1, count - 1)]
+    """In which order ``count`` rows are asked: the first, the last, and down from there."""
+    return [0, *range(count - 1, 0, -1)]

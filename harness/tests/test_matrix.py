@@ -44,12 +44,12 @@ def test_the_ends_come_first_and_a_scenario_works_from_its_patch_on(tmp_path: Pa
     lab = Lab(tmp_path)
     lab.write(FIRST, WORKS, LAST)
     rows = lab.walk("q", "other")
-    assert [row.number for row in rows] == [0, 3, 1, 2]
+    assert [row.number for row in rows] == [0, 3, 2, 1]
     assert [row.kernel for row in rows][:2] == ["vanilla-6.12", "s-6.12-0003"]
     assert outcomes(rows) == [S, S, P, P]
     assert outcomes(rows, "other") == [S, S, S, S]
     assert [row.check.subject for row in rows][1:] == [
-        f"a: change number {number}" for number in (3, 1, 2)
+        f"a: change number {number}" for number in (3, 2, 1)
     ]
     rows.sort(key=lambda row: row.number)
     assert judging.tell(rows, "q") == "SYMPTOM up to 0001, works from 0002 on"
@@ -215,7 +215,7 @@ def test_content_has_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "numbers"), [(1, [0]), (2, [0, 1]), (3, [0, 2, 1]), (5, [0, 4, 1, 2, 3])]
+    ("count", "numbers"), [(1, [0]), (2, [0, 1]), (3, [0, 2, 1]), (5, [0, 4, 3, 2, 1])]
 )
 def test_order(count: int, numbers: list[int]) -> None:
     assert order(count) == numbers
