@@ -29,6 +29,7 @@ from harness.plugin import session
 BUILDS, BOOTS = "builds", "boots"
 # Only a compiler or a linker that names what is wrong says the same again.
 _PROVEN = re.compile(r":\d+(?::\d+)?: (?:fatal )?error: |undefined reference to")
+_PLACE = re.compile(r"/\S*/work/trees/[^/\s]+/")
 _OURS = (GuestLost, DeadlineExceeded)
 
 OnOutcome = Callable[[str, Outcome], None]
@@ -115,8 +116,9 @@ class Asker:
             try:
                 kernel = self.builder.build_revision(revision)
             except (BuildError, ConfigError) as error:
-                # The cache knows a kernel by its content, under whatever name it is built next.
+                # The cache knows a kernel by its content, wherever and as what it is built next.
                 said = error.message.removeprefix(f"{stack} does not build: ")
+                said = _PLACE.sub("", said)
                 if _PROVEN.search(said):
                     self._keep_failure(key, stack, said)
                 return Answers(gates={BUILDS: (said, error.hint)})

@@ -104,7 +104,7 @@ class Search:
             like=like,
             why=why,
             arm=arm,
-            known=self.scenario in answers.known,
+            known=self.scenario in answers.known or (arm is None and bool(answers.known)),
         )
         self.on_tried(tried)
         return tried

@@ -47,8 +47,8 @@ def find_faults(rows: Sequence[MatrixRow], ends: Mapping[str, Ends]) -> tuple[st
     """What is not as it should be, in the order of the patches.
 
     Each patch applies, builds without new warnings and boots; no cell ends in a crash or without
-    an answer; at both ends a scenario shows what is expected there; and one that has passed goes
-    on to pass, unless the series is one that breaks it.
+    an answer; at both ends a scenario shows what is expected there; and one that passes does so
+    with the next patch too, unless the series is one that breaks it.
     """
     return tuple(line for row in rows for line in _faults_of(row, rows, ends))
 
@@ -74,10 +74,11 @@ def _wanted(
         return ends.below, "as below the series"
     if row.number == rows[-1].number:
         return ends.whole, "as the whole series is to show"
-    if ends.whole is Outcome.PASS and any(
-        name in one.arms and one.arms[name].outcome is Outcome.PASS
-        for one in rows
-        if one.number < row.number
-    ):
-        return Outcome.PASS, "as before"
+    if ends.whole is Outcome.PASS:
+        below = [
+            one.arms[name].outcome for one in rows if one.number < row.number and name in one.arms
+        ]
+        # What was lost further down was told there.
+        if below and below[-1] is Outcome.PASS:
+            return Outcome.PASS, "as before"
     return None, ""

@@ -114,6 +114,9 @@ def test_what_cannot_be_asked_or_fails_otherwise_is_skipped(tmp_path: Path, fold
     assert sorted(skipped) == ["c2", "c3", "c4", "c5"]
     assert skipped["c2"] == "boots: the kernel crashed: Oops"
     assert "is one of 5" in bisection.summarise(result)
+    # That something does not build or boot is known, too; an ERROR is not.
+    again = {one.name: one.known for one in bench.find(1, 7).tried}
+    assert [name for name, known in again.items() if not known] == ["c5"]
 
 
 def test_what_is_skipped_elsewhere_hides_nothing(tmp_path: Path, folder: Path) -> None:

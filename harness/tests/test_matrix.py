@@ -136,12 +136,13 @@ def test_a_failure_that_names_no_line_is_not_kept(
     lab: PaperLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_revision: object) -> None:
-        raise BuildError("s-6.12-0001 does not build: make: *** Killed", hint="log")
+        where = "/home/me/state/work/trees/6.12-abc/"
+        raise BuildError(f"s-6.12-0001 does not build: make: *** {where}a.c Killed", hint="log")
 
     lab.write(FIRST)
     monkeypatch.setattr(lab.builder, "build_revision", fail)
     answers = lab.asker.ask(lab.revision(1), ["q"])
-    assert answers.gates == {BUILDS: ("make: *** Killed", "log")}
+    assert answers.gates == {BUILDS: ("make: *** a.c Killed", "log")}
     assert not (lab.workspace.root / "cache" / KIND).exists()
 
 
@@ -267,6 +268,8 @@ FEATURE, UNFIX, OTHER = Ends(S, P), Ends(P, S), Ends(P, P)
         (FEATURE, [S, F, P, P], []),
         (FEATURE, [P, P, P], ["0000 q0: PASS and not SYMPTOM, as below the series: why"]),
         (FEATURE, [S, P, F, P], ["0002 q0: FAIL and not PASS, as before: why"]),
+        (FEATURE, [S, P, F, None, F, P], ["0002 q0: FAIL and not PASS, as before: why"]),
+        (FEATURE, [S, P, None, F, P], ["0003 q0: FAIL and not PASS, as before: why"]),
         (FEATURE, [S, S], ["0001 q0: SYMPTOM and not PASS, as the whole series is to show: why"]),
         (FEATURE, [S, C, P], ["0001 q0: CRASH, why"]),
         (FEATURE, [S, Outcome.TIMEOUT, P], ["0001 q0: TIMEOUT, why"]),
@@ -277,7 +280,7 @@ FEATURE, UNFIX, OTHER = Ends(S, P), Ends(P, S), Ends(P, P)
         (OTHER, [P, S, P], ["0001 q0: SYMPTOM and not PASS, as before: why"]),
     ],
 )
-def test_faults(ends: Ends, column: list[Outcome], faults: list[str]) -> None:
+def test_faults(ends: Ends, column: list[Outcome | None], faults: list[str]) -> None:
     rows = [row(number, outcome) for number, outcome in enumerate(column)]
     assert list(judging.find_faults(rows, {"q0": ends})) == faults
 
