@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.bench import builds, cost, forks, guests, suites, trails
+from harness.bench import builds, cost, forks, guests, matrices, suites, trails
 from harness.bench.figure import Figure, Machine, describe_machine
 from harness.bench.plan import Plan
 from harness.errors import UsageError
@@ -21,14 +21,15 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "build": builds.build,
     "boots": guests.boots,
     "warm": forks.warm,
+    "matrix": matrices.matrix,
     "memory": guests.memory,
     "units": suites.units,
     "cost": cost.cost,
     "trail": trails.trail,
 }
-# A first build takes long, and one of virtme-ng's default configuration much longer; cost is
-# about series, and trail about a tool: both not about the harness.
-DEFAULT = tuple(name for name in FIGURES if name not in ("build", "cost", "trail"))
+# A first build takes long, and one of virtme-ng's default configuration much longer; so does that
+# of the lane of matrix. cost is about series, and trail about a tool: not about the harness.
+DEFAULT = tuple(name for name in FIGURES if name not in ("build", "cost", "matrix", "trail"))
 
 
 def require_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -23,11 +23,16 @@ from harness.report.screen import Screen
 def add_words(parser: argparse.ArgumentParser) -> None:
     """What is measured, on which base, and how often."""
     parser.add_argument(
-        "figure", nargs="*", help=f"one of {', '.join(FIGURES)} (all but build, cost, trail)"
+        "figure",
+        nargs="*",
+        help=f"one of {', '.join(FIGURES)} (all but build, cost, matrix, trail)",
     )
     parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
     parser.add_argument(
-        "--stack", action="append", default=[], help="cost: compare this one with its base (ids)"
+        "--stack",
+        action="append",
+        default=[],
+        help="cost: compare this one with its base (ids); matrix: its last series (nsid)",
     )
     parser.add_argument(
         "-n", "--times", type=int, default=0, help="repeat each measurement N times", metavar="N"

@@ -9,10 +9,13 @@ import pytest
 
 from harness import bench, cli
 from harness.audit.records import Trail
-from harness.bench import figure, logs
+from harness.bench import figure, logs, matrices
 from harness.bench.figure import Figure, Machine
 from harness.commands import bench as command
 from harness.errors import UsageError
+from harness.kernel import prefixes
+from harness.tests.small_kernel import Lab as SmallLab
+from harness.tests.small_kernel import PaperLab, replace
 
 MACHINE = Machine(
     cores=2, processor="A CPU", load=0.25, accelerator="tcg", guest_cpu="qemu64", qemu="7.2"
@@ -157,3 +160,32 @@ def test_the_status_says_whether_every_bar_was_reached(
     said = capsys.readouterr()
     assert json.loads(said.out)["figures"][0]["holds"] is (status == 0)
     assert MACHINE.describe() in " ".join(said.err.split())
+
+
+def test_the_last_patch_of_a_matrix_is_changed_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    lab = SmallLab(tmp_path / "lab")
+    lab.write(*(replace(f"line {n}\n", f"int line_{n};\n") for n in (5, 20, 35)))
+    found = lab.split()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    changed = [
+        matrices._change(lab.workspace, lab.stack, found, tmp_path / name) for name in ("a", "b")
+    ]
+    trees = [
+        [one.revision.content for one in prefixes.split(lab.open(), stack) if one.revision]
+        for stack in (lab.stack, *changed)
+    ]
+    assert [len(one) for one in trees] == [4, 4, 4]
+    assert len({tuple(one[:3]) for one in trees}) == 1
+    assert len({one[3] for one in trees}) == 3
+
+
+def test_a_matrix_that_asks_too_much_or_nothing_has_no_figure(tmp_path: Path) -> None:
+    lab = PaperLab(tmp_path)
+    lab.write(replace("line 5\n", "q PASS\n"), replace("line 20\n", "crash\n"))
+    assert matrices._find_fault(lab.walk("q"), 0).startswith("patch 2 does not run: ")
+    lab.write(replace("line 5\n", "q PASS\n"), replace("line 20\n", "line end\n"))
+    assert matrices._find_fault(lab.walk("q"), 0) == ""
+    lab.write(replace("line 5\n", "q FAIL\n"), replace("line 20\n", "line end\n"))
+    assert matrices._find_fault(lab.walk("q"), 2) == "1 rows were known instead of 2"
