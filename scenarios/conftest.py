@@ -1,4 +1,7 @@
-"""Fixtures that scenarios of all areas share: the daemon, its trail, passwords, containers."""
+"""Fixtures that scenarios of all areas share: the daemon, its trail, passwords, containers.
+
+And a look for leaks after each, where the kernel can tell (DEBUG_KMEMLEAK).
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,48 @@ from harness.errors import DeadlineExceeded, GuestToolMissing
 from harness.guest.container import Container, start_container
 from harness.guest.machine import Answer, Guest, Job
 from harness.guest.ssh import HOST_KEY
+from harness.jobs import Lab
+from harness.model import Arm, Expect
 from harness.scenario import Judge
 from harness.workspace import PROJECT
 
 LOG = "/var/log/audit/audit.log"
 _SYNC_LIMIT_S = 15.0
+_DEBUG = "/sys/kernel/debug"
+# The kernel takes nothing younger for a leak (MSECS_MIN_AGE, mm/kmemleak.c).
+_LEAK_AGE_S = 5.0
+_SCAN_LIMIT_S = 90.0
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(guest: Guest, judge: Judge, arm: Arm, lab: Lab) -> Iterator[None]:
+    """Has a good kernel look for objects that nothing points at, after the scenario.
+
+    What it finds it says on its console, which has to be clean. Only a guest that booted is
+    asked, and only where the configuration has kmemleak: in forked ones a scan was not seen
+    to be right.
+    """
+    file = lab.kernel(arm.stack).config
+    able = file.is_file() and "CONFIG_DEBUG_KMEMLEAK=y\n" in file.read_text()
+    if not able or arm.expect is not Expect.PASS or guest.boot != "cold":
+        yield
+        return
+    guest.run(["mount", "-t", "debugfs", "debugfs", _DEBUG]).require()
+    # What the boot left is not the scenario's.
+    _kmemleak(guest, "scan", "clear")
+    yield
+    time.sleep(_LEAK_AGE_S)
+    # What was written to lately is told at the second time that nothing points at it.
+    _kmemleak(guest, "scan", "scan")
+    report = guest.get(f"{_DEBUG}/kmemleak").decode(errors="replace")
+    judge.keep("kmemleak.txt", report)
+    judge.note(leaks=report.count("unreferenced object"))
+
+
+def _kmemleak(guest: Guest, *words: str) -> None:
+    for word in words:
+        command = ["sh", "-c", f"echo {word} >{_DEBUG}/kmemleak"]
+        guest.run(command, deadline_s=_SCAN_LIMIT_S).require()
 
 
 @pytest.fixture
