@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from harness.audit import namespaces, records
 from harness.audit.records import Trail
 from harness.errors import DeadlineExceeded, GuestToolMissing
+from harness.guest import serial, ssh
 from harness.guest.container import Container, start_container
 from harness.guest.machine import Answer, Guest, Job
-from harness.guest.ssh import HOST_KEY
 from harness.jobs import Lab
 from harness.model import Arm, Expect
 from harness.scenario import Judge
@@ -79,21 +80,37 @@ def payloads() -> tuple[Path, ...]:
 
 @dataclass
 class Daemon:
-    """Debian's auditd in the guest, and the trail that it writes."""
+    """Debian's auditd, in the guest or in a container ``box``, and the trail that it writes."""
 
     guest: Guest
     judge: Judge
-    _marks: int = field(default=0)
+    box: Container | None = None
+    marks: int = field(default=0)
+
+    @property
+    def run(self) -> Callable[..., Answer]:
+        """Runs a program where the daemon is."""
+        return self.box.run if self.box else self.guest.run
 
     def start(self, wrap: Sequence[str] = ()) -> Answer:
         """Starts it; it returns when the daemon has told the kernel its pid, or could not."""
-        return self.guest.run([*wrap, "auditd"])
+        return self.run([*wrap, "auditd"])
+
+    def status(self) -> records.Status:
+        """What the kernel says of the audit that is this daemon's."""
+        return records.parse_status(self.run(["auditctl", "-s"]).require().stdout)
+
+    def read(self) -> str:
+        """The log as it is now."""
+        if self.box:
+            return self.box.run(["cat", LOG]).stdout
+        return self.guest.get(LOG).decode(errors="replace")
 
     def mark(self) -> str:
         """A message of our own that comes after all that was sent before."""
-        self._marks += 1
-        mark = f"nsaudit-mark-{self._marks}"
-        self.guest.run(["auditctl", "-m", mark]).require()
+        self.marks += 1
+        mark = f"nsaudit-mark-{self.marks}"
+        self.run(["auditctl", "-m", mark]).require()
         return mark
 
     def trail(self, name: str = "records.log") -> Trail:
@@ -101,19 +118,20 @@ class Daemon:
         mark = self.mark()
         end = time.monotonic() + _SYNC_LIMIT_S * self.guest.scale
         pause = 0.02
-        while mark not in (text := self.guest.get(LOG).decode(errors="replace")):
+        while mark not in (text := self.read()):
             if time.monotonic() > end:
                 raise DeadlineExceeded(f"a marker does not arrive in {LOG}")
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
         self.judge.keep(name, text)
         trail = Trail.parse(text)
-        self.judge.note(lost=self.lost(), records=len(trail.records))
+        if not self.box:
+            self.judge.note(lost=self.lost(), records=len(trail.records))
         return trail
 
     def lost(self) -> int:
         """How many records the kernel says that it dropped."""
-        return records.parse_status(self.guest.run(["auditctl", "-s"]).require().stdout).lost
+        return self.status().lost
 
 
 @pytest.fixture
@@ -146,11 +164,11 @@ def passwords(guest: Guest) -> dict[str, str]:
 @pytest.fixture
 def sshd(guest: Guest) -> Callable[..., Job]:
     """Starts sshd, with a host key made for this run: ``sshd(spawn)``, once it listens."""
-    guest.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY]).require()
+    guest.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh.HOST_KEY]).require()
     guest.run(["mkdir", "-p", "/run/sshd"]).require()
 
     def start(spawn: Callable[..., Job]) -> Job:
-        job = spawn(["/usr/sbin/sshd", "-D", "-e", "-h", HOST_KEY])
+        job = spawn(["/usr/sbin/sshd", "-D", "-e", "-h", ssh.HOST_KEY])
         guest.wait_until(
             lambda: b"Server listening" in job.err or job.status is not None, 20.0, "sshd"
         )
@@ -174,10 +192,40 @@ def container(guest: Guest) -> Iterator[Callable[..., Container]]:
     """Starts containers that live as long as the arm: ``container(*kinds, layer="")``."""
     with contextlib.ExitStack() as stack:
 
-        def start(*kinds: str, layer: str = "") -> Container:
-            return stack.enter_context(start_container(guest, kinds, layer=layer))
+        def start(
+            *kinds: str, layer: str = "", shift: int = 0, within: Container | None = None
+        ) -> Container:
+            made = start_container(guest, kinds, layer=layer, shift=shift, within=within)
+            return stack.enter_context(made)
 
         yield start
+
+
+# What a daemon of its own needs of a container: see kernel-patches/auditns/DESIGN.md.
+_CONTAINED = ("user", "pid", "net", "mount", "uts", "ipc")
+
+
+@pytest.fixture
+def contained(
+    guest: Guest, judge: Judge, container: Callable[..., Container]
+) -> Callable[..., Daemon]:
+    """A container whose daemon is not started yet, with a log of its own: ``contained()``.
+
+    What can be said of it is what start_container() says.
+    """
+
+    def start(*, layer: str = "", shift: int = 0, within: Container | None = None) -> Daemon:
+        box = container(*_CONTAINED, layer=layer, shift=shift, within=within)
+        box.run(["mount", "-t", "tmpfs", "tmpfs", "/var/log/audit"]).require()
+        if shift:
+            # auditd wants its configuration to be root's.
+            copy = "rm -rf /run/etc && cp -r /etc/audit /run/etc && chmod -R a+rX /run/etc"
+            guest.run(["sh", "-c", copy]).require()
+            box.run(["mount", "-t", "tmpfs", "tmpfs", "/etc/audit"]).require()
+            box.run(["cp", "-r", "/run/etc/.", "/etc/audit"]).require()
+        return Daemon(guest, judge, box)
+
+    return start
 
 
 # NS_GET_ID of linux/nsfs.h, _IOR(0xb7, 13, __u64).
@@ -261,5 +309,43 @@ def su() -> Callable[..., str]:
         if answer.status == 0 and answer.stdout.strip() == "1000":
             return "granted"
         return (answer.stderr or answer.stdout).strip() or f"status {answer.status}"
+
+    return one
+
+
+@pytest.fixture
+def by_ssh(ssh_client: ssh.Client) -> Callable[..., str]:
+    """Logs in to a container as root, with the guest as jump host: ``granted`` or ``refused``."""
+
+    def one(jump: paramiko.SSHClient, address: str, password: str) -> str:
+        try:
+            session = ssh_client.login("root", password, via=jump, to=(address, 22))
+        except ssh.LoginRefused:
+            return "refused"
+        return "granted" if ssh_client.run(session, ["id", "-u"]).strip() == "0" else "no session"
+
+    return one
+
+
+@pytest.fixture
+def by_console(console_login: serial.Console) -> Callable[..., str]:
+    """Logs in on a container's console as root: ``granted``, or what login says."""
+    terminal = f"exec setsid --ctty --wait login <{serial.DEVICE} >{serial.DEVICE} 2>&1"
+    answers = {r"# $": "granted", "System error": "System error", "incorrect": "Login incorrect"}
+
+    def one(box: Container, password: str) -> str:
+        job = box.spawn(["sh", "-c", terminal])
+        console_login.expect(["login: "])
+        console_login.send("root")
+        console_login.expect(["Password: "])
+        console_login.send(password)
+        outcome = list(answers.values())[console_login.expect(list(answers))]
+        # A login that was refused asks again, and would get the next one's answers.
+        box.run(["pkill", "--signal", "KILL", "--exact", "login|bash"])
+        job.wait()
+        # What it still said is not the next one's either: go on behind a word of our own.
+        box.run(["sh", "-c", f"echo end of login >{serial.DEVICE}"]).require()
+        console_login.expect(["end of login"])
+        return outcome
 
     return one

@@ -195,6 +195,14 @@ class Trail(Sequence[Event]):
         claim = _Claim(type, fields)
         return tuple(record for record in self.records if not claim.misses(record))
 
+    def saying(self, text: str) -> tuple[Record, ...]:
+        """The records whose line has this text anywhere."""
+        return tuple(record for record in self.records if text in record.text)
+
+    def sessions(self, exe: str) -> tuple[Record, ...]:
+        """What PAM recorded of the sessions that a program opened."""
+        return self.matching(exe=exe, op="PAM:session_open")
+
     def exactly_one(self, *, type: str | None = None, **fields: str | int) -> Record:
         """The one record that a claim fits; none, or more, is an AssertionError."""
         claim = _Claim(type, fields)

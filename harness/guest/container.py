@@ -30,11 +30,15 @@ KINDS: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A running container; ``pid`` is its first process as the initial namespace has it."""
+    """A running container, in the guest or ``within`` another one.
+
+    ``pid`` is its first process as the one has it that it is in.
+    """
 
     guest: Guest
     pid: int
     kinds: tuple[str, ...]
+    within: Container | None = None
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """The command that runs another inside."""
@@ -51,11 +55,13 @@ class Container:
         deadline_s: float = COMMAND_LIMIT_S,
     ) -> Answer:
         """Runs a program inside, as the container's root, to its end."""
-        return self.guest.run(self.enter(argv), given=given, env=env, deadline_s=deadline_s)
+        around = self.within or self.guest
+        return around.run(self.enter(argv), given=given, env=env, deadline_s=deadline_s)
 
-    def spawn(self, argv: Sequence[str]) -> Job:
+    def spawn(self, argv: Sequence[str], *, keep_input: bool = False) -> Job:
         """Starts a program inside and returns at once."""
-        return self.guest.spawn(self.enter(argv))
+        around = self.within or self.guest
+        return around.spawn(self.enter(argv), keep_input=keep_input)
 
     def connect(self, number: int) -> str:
         """A veth pair into the container's network namespace; the address inside.
@@ -74,15 +80,30 @@ class Container:
 
 
 @contextlib.contextmanager
-def start_container(guest: Guest, kinds: Sequence[str], *, layer: str = "") -> Iterator[Container]:
+def start_container(
+    guest: Guest,
+    kinds: Sequence[str],
+    *,
+    layer: str = "",
+    shift: int = 0,
+    within: Container | None = None,
+) -> Iterator[Container]:
     """A container with namespaces of these kinds of its own; it ends with the block.
 
     ``layer`` names a layer of the image whose files stand in for the root's (that needs a
-    mount namespace). Raises GuestToolMissing when it does not come up.
+    mount namespace). ``shift`` is which id of the guest is 0 in its user namespace; the root's
+    files belong to nobody there, if it is not 0. ``within`` is the container that it is in.
+    Raises GuestToolMissing when it does not come up.
     """
     guest.put("/run/container.sh", _SCRIPT.read_bytes(), 0o755)
     flags = [flag for kind, words in KINDS.items() if kind in kinds for flag in words]
-    job = guest.spawn(
+    if shift:
+        # newuidmap(1) maps what subuid(5) gives, root's ids too.
+        more = ["sed", "-i", f"1i root:{shift}:65536", "/etc/subuid", "/etc/subgid"]
+        guest.run(more).require()
+        flags = [flag.replace("=0,0,", f"={shift},0,") for flag in flags]
+        flags += ["--setuid=0", "--setgid=0"]
+    job = (within or guest).spawn(
         [
             *("unshare", *flags, "--fork", "--kill-child", "--"),
             *("/run/container.sh", "yes" if "pid" in kinds else "no"),
@@ -97,7 +118,7 @@ def start_container(guest: Guest, kinds: Sequence[str], *, layer: str = "") -> I
         said = bytes(job.err).decode(errors="replace").strip()
         raise GuestToolMissing(f"a container with {', '.join(kinds)} does not start: {said}")
     try:
-        yield Container(guest=guest, pid=int(job.out), kinds=tuple(kinds))
+        yield Container(guest=guest, pid=int(job.out), kinds=tuple(kinds), within=within)
     finally:
         # With a lost guest there is nothing left to end.
         with contextlib.suppress(Exception):

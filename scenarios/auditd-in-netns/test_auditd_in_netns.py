@@ -44,7 +44,7 @@ def test_auditd_in_netns(
     arrived = 0
     if started.status == 0:
         trail = daemon.trail()
-        arrived = len([one for one in trail.records if "to-a-daemon-elsewhere" in one.text])
+        arrived = len(trail.saying("to-a-daemon-elsewhere"))
         comm = guest.run(["readlink", f"/proc/{pid}/ns/net"]).require().stdout
         here = guest.run(["readlink", "/proc/self/ns/net"]).require().stdout
         judge.keep("transcript-namespaces.txt", f"daemon {comm}guest  {here}")

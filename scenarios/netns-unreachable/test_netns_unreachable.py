@@ -39,12 +39,12 @@ def test_netns_unreachable(
     judge.expect("errno", sent.errno, good="0", broken="ECONNREFUSED")
     judge.expect("which call failed", sent.how, good="ack", broken="sendto")
     judge.expect("su", in_by_su, good="granted")
-    opened = trail.matching(exe="/usr/bin/su", op="PAM:session_open")
+    opened = trail.sessions("/usr/bin/su")
     judge.expect("records of su's session", len(opened), good=1, broken=0)
-    raw = [one for one in trail.records if "from-another-network" in one.text]
+    raw = trail.saying("from-another-network")
     judge.expect("records of the raw message", len(raw), good=1, broken=0)
 
     # Outside, the same is recorded on both: the daemon was listening all the time.
     su(guest.run)
-    outside = len(auditd.trail().matching(exe="/usr/bin/su", op="PAM:session_open")) - len(opened)
+    outside = len(auditd.trail().sessions("/usr/bin/su")) - len(opened)
     judge.expect("records of su outside", outside, good=1)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.audit.records import Record
-from harness.guest import serial, ssh
+from harness.guest import ssh
 from harness.guest.container import Container
 from harness.guest.machine import Guest, Job
 from harness.scenario import Judge
@@ -37,7 +37,8 @@ def test_pam_econnrefused(
     send: Callable[..., Any],
     su: Callable[..., str],
     ssh_client: ssh.Client,
-    console_login: serial.Console,
+    by_ssh: Callable[..., str],
+    by_console: Callable[..., str],
 ) -> None:
     # Given a guest with the daemon and sshd, and in it two containers that differ in their PAM.
     sshd(guest.spawn)
@@ -52,8 +53,8 @@ def test_pam_econnrefused(
         # When a program there logs, and people come in by su, SSH and the console,
         sent = send(box.run, f"from-{era}")
         in_by_su = su(box.run)
-        in_by_ssh = _ssh(ssh_client, jump, address, passwords["root"])
-        in_by_console = _console(box, console_login, passwords["root"])
+        in_by_ssh = by_ssh(jump, address, passwords["root"])
+        in_by_console = by_console(box, passwords["root"])
 
         # then the kernel's answer decides.
         if old:
@@ -78,7 +79,7 @@ def test_pam_econnrefused(
 
     # The same program outside is recorded: it is the namespace that silences it.
     su(guest.run)
-    outside = auditd.trail().matching(exe="/usr/bin/su", op="PAM:session_open")
+    outside = auditd.trail().sessions("/usr/bin/su")
     judge.expect("records of su outside", len(outside), good=1)
 
     said = syslog()
@@ -87,32 +88,6 @@ def test_pam_econnrefused(
     judge.expect(
         "PAM's complaint in syslog", "yes" if complaint in said else "no", good="no", broken="yes"
     )
-
-
-def _ssh(client: ssh.Client, jump: Any, address: str, password: str) -> str:
-    try:
-        session = client.login("root", password, via=jump, to=(address, 22))
-    except ssh.LoginRefused:
-        return "refused"
-    return "granted" if client.run(session, ["id", "-u"]).strip() == "0" else "no session"
-
-
-def _console(box: Container, console: serial.Console, password: str) -> str:
-    terminal = f"exec setsid --ctty --wait login <{serial.DEVICE} >{serial.DEVICE} 2>&1"
-    job = box.spawn(["sh", "-c", terminal])
-    console.expect(["login: "])
-    console.send("root")
-    console.expect(["Password: "])
-    console.send(password)
-    answers = {r"# $": "granted", "System error": "System error", "incorrect": "Login incorrect"}
-    outcome = list(answers.values())[console.expect(list(answers))]
-    # A login that was refused asks again, and would get the next one's answers.
-    box.run(["pkill", "--signal", "KILL", "--exact", "login|bash"])
-    job.wait()
-    # What it still said is not the next one's either: go on behind a word of our own.
-    box.run(["sh", "-c", f"echo end of login >{serial.DEVICE}"]).require()
-    console.expect(["end of login"])
-    return outcome
 
 
 def _is_from(record: Record, client: str) -> bool:

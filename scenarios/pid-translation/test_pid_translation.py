@@ -39,7 +39,7 @@ def test_pid_translation(
     trail = auditd.trail()
 
     # then both records hold the pid outside.
-    (message,) = [one for one in trail.records if "msg='from-a-pidns" in one.text]
+    (message,) = trail.saying("msg='from-a-pidns")
     judge.expect(
         "pid in the user message",
         _whose(message, outside, inside),

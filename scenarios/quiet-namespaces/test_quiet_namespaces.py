@@ -37,13 +37,13 @@ def test_quiet_namespaces(
         sent = send(box.run, f"from-a-{kind}-namespace")
         in_by_su = su(box.run)
         trail = auditd.trail()
-        opened = len(trail.matching(exe="/usr/bin/su", op="PAM:session_open"))
+        opened = len(trail.sessions("/usr/bin/su"))
 
         # then nothing is different from outside.
         judge.expect(f"errno, {kind}", sent.errno, good="0", broken="EPERM")
         judge.expect(f"su, {kind}", in_by_su, good="granted")
         judge.expect(f"records of su, {kind}", opened - seen, good=1, broken=0)
-        raw = [one for one in trail.records if f"from-a-{kind}-namespace" in one.text]
+        raw = trail.saying(f"from-a-{kind}-namespace")
         judge.expect(f"records of the message, {kind}", len(raw), good=1, broken=0)
         seen = opened
         judge.note(errno=sent.errno)

@@ -1,0 +1,66 @@
+"""Does failure mode 2 of a container end the container, and nothing else?
+
+When a record is lost, a machine in that mode panics. A container that wants the same for itself
+is killed, all of it with what is below it, and once; the machine lives, its daemon is told, and
+other containers and their daemons notice nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.guest.machine import Guest
+from harness.scenario import Judge
+
+_LIMIT_S = 20.0
+_FLOOD = 2000
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"])
+def test_auditns_failure(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    send: Callable[..., Any],
+) -> None:
+    # Given two containers with a daemon, and a program in a namespace below the first one,
+    inner, other = contained(), contained()
+    for name, one in (("the one", inner), ("the other", other)):
+        runs = "runs" if one.start().status == 0 else "exits"
+        judge.expect(f"auditd in {name}", runs, good="runs", broken="exits")
+        if runs == "exits":
+            return
+    below = inner.box.spawn(["unshare", "--user", "--map-root-user", "sleep", "1000"])
+    place = guest.run(["stat", "-Lc", "%i", f"/proc/{inner.box.pid}/ns/user"]).require().stdout
+
+    # when the mode is not 2, and records are lost, all live on;
+    inner.run(["auditctl", "-f", "1", "-b", "4", "--backlog_wait_time", "0"]).require()
+    pid = str(inner.status().pid)
+    inner.run(["kill", "-STOP", pid]).require()
+    flood = ["/run/nsaudit/send", "--repeat", str(_FLOOD), "flood"]
+    judge.expect("the flood", inner.run(flood, deadline_s=60.0).status, good=0)
+    judge.expect("lost", inner.lost() > 0, good=True)
+    judge.expect("its first process", guest.run(["kill", "-0", str(inner.box.pid)]).status, good=0)
+
+    # in mode 2 the container ends, with what is below,
+    inner.run(["auditctl", "-f", "2"]).require()
+    end = inner.box.spawn(flood)
+    guest.wait_until(
+        lambda: guest.run(["kill", "-0", str(inner.box.pid)]).status != 0, _LIMIT_S, "its end"
+    )
+    end.wait()
+    below.wait()
+    judge.expect("one below", below.status != 0, good=True)
+
+    # the machine's daemon is told, once, and the machine and the other container live.
+    trail = auditd.trail()
+    told = [one for one in trail.matching(type="KERNEL") if one.get("op") == "kill-userns"]
+    judge.expect("records of it", len(told), good=1)
+    judge.expect("of which", told and told[0].get("inode"), good=place.strip())
+    judge.expect("the other", send(other.run, "told-later").errno, good="0")
+    kept = other.trail("other.log").saying("told-later")
+    judge.expect("records at the other's daemon", len(kept), good=1)

@@ -1,0 +1,99 @@
+"""Who may have an audit in a user namespace, and what are all others told?
+
+Whoever may not is told what everybody is told where there is no audit. The sysctl says who may,
+the capability must be the sender's and that of who opened the socket, in the user namespace that
+owns the network and the PID namespace, and the number is limited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.guest.machine import Guest
+from harness.scenario import Judge
+
+_ATTEMPTS = Path(__file__).with_name("attempts.py")
+_REFUSED = "ECONNREFUSED"
+# kernel.audit_userns is 1 from boot on.
+_GRANTED = {
+    "granted": "0",
+    "second": "0 EEXIST",
+    "dismissed": "0 EACCES",
+    "spoken-without": "0 EPERM",
+    "asked-from-below": f"0 {_REFUSED}",
+    "foreign-pid": "EINVAL",
+}
+_DENIED = (
+    "without",
+    "opened-without",
+    "sent-without",
+    "opened-outside",
+    "as-anybody",
+    "below-anybody",
+    "foreign-network",
+    "foreign-processes",
+    "asked-first",
+)
+# What each value of the sysctl changes.
+_BY_SYSCTL = {
+    "0": {"granted": _REFUSED, "as-anybody": _REFUSED, "without": _REFUSED},
+    "2": {
+        "granted": "0",
+        "as-anybody": "0",
+        "below-anybody": "0",
+        "without": _REFUSED,
+        "foreign-network": _REFUSED,
+        "foreign-processes": _REFUSED,
+    },
+}
+_SYSCTL = "kernel.audit_userns"
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"])
+def test_auditns_permission(
+    guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
+) -> None:
+    guest.put("/run/attempts.py", _ATTEMPTS.read_bytes())
+
+    def attempt(*ways: str) -> dict[str, str]:
+        said = guest.run(["python3", "/run/attempts.py", *ways], deadline_s=60.0).require()
+        return dict(line.split(" ", 1) for line in said.stdout.splitlines())
+
+    # By default, who was given the right has it, and nobody else.
+    said = attempt(*_GRANTED, *_DENIED)
+    judge.keep("transcript-attempts.txt", "\n".join(map(" ".join, said.items())))
+    for way, good in _GRANTED.items():
+        broken = " ".join(_REFUSED for _ in good.split())
+        judge.expect(way, said[way], good=good, broken=broken)
+    for way in _DENIED:
+        judge.expect(way, said[way], good=_REFUSED)
+    if said["granted"] != "0":
+        return
+
+    # The sysctl closes it, or opens it to all who are root of anything; root of a container,
+    # who owns the file where ids are mapped one to one, may not.
+    for value, expected in _BY_SYSCTL.items():
+        guest.run(["sysctl", "-q", f"{_SYSCTL}={value}"]).require()
+        said = attempt(*expected)
+        for way, good in expected.items():
+            judge.expect(f"{way}, sysctl {value}", said[way], good=good)
+    guest.run(["sysctl", "-q", f"{_SYSCTL}=1"]).require()
+    box = contained()
+    judge.expect("root of a container", box.run(["sysctl", f"{_SYSCTL}=2"]).status != 0, good=True)
+    value = guest.run(["sysctl", "-n", _SYSCTL]).require().stdout.strip()
+    judge.expect("the sysctl then", value, good="1")
+
+    # An audit that runs gets nothing any more once nobody may have one.
+    judge.expect("auditd in the container", box.start().status, good=0)
+    guest.run(["sysctl", "-q", f"{_SYSCTL}=0"]).require()
+    judge.expect("its status", "pid" in box.run(["auditctl", "-s"]).stdout, good=False)
+    guest.run(["sysctl", "-q", f"{_SYSCTL}=1"]).require()
+    judge.expect("its status again", box.status().enabled, good=1)
+
+    # The number is limited.
+    guest.run(["sysctl", "-q", "user.max_audit_namespaces=0"]).require()
+    judge.expect("with a limit of none", attempt("granted")["granted"], good="ENOSPC")

@@ -1,0 +1,70 @@
+"""Who pays when a container logs more than its daemon reads?
+
+The daemon of a container is stopped, and its programs log without end. The container's queue is
+full, its records are lost, and its count says so. The machine's queue and count stay as they are,
+and its daemon gets each message that is sent meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.guest.machine import Guest
+from harness.scenario import Judge
+
+_FLOOD = 20_000
+_LIMIT = 32
+_MESSAGES = 50
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"])
+def test_auditns_queue(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    send: Callable[..., Any],
+) -> None:
+    # Given a container with a daemon that is stopped, and a short queue,
+    inner = contained()
+    runs = "runs" if inner.start().status == 0 else "exits"
+    judge.expect("auditd in the container", runs, good="runs", broken="exits")
+    if runs == "exits":
+        return
+    inner.run(["auditctl", "-b", str(_LIMIT), "--backlog_wait_time", "0"]).require()
+    pid = str(inner.status().pid)
+    before = auditd.status()
+    inner.run(["kill", "-STOP", pid]).require()
+
+    # when its programs log without end,
+    flood = inner.box.spawn(["/run/nsaudit/send", "--repeat", str(_FLOOD), "a-flood"])
+
+    # then each message that is sent outside arrives meanwhile,
+    for number in range(_MESSAGES):
+        send(guest.run, f"told-outside-{number}.")
+    judge.expect("it goes on meanwhile", flood.status is None, good=True)
+    host = auditd.trail()
+    told = [n for n in range(_MESSAGES) if host.saying(f"told-outside-{n}.")]
+    judge.expect("messages outside", len(told), good=_MESSAGES)
+    judge.expect("the flood", flood.wait(deadline_s=300.0).status, good=0)
+
+    # the container's count says what it lost, and the machine lost nothing.
+    lost, after = inner.lost(), auditd.status()
+    judge.note(lost_inside=lost, backlog_inside=inner.status().backlog)
+    judge.expect("lost inside", 0 < lost <= _FLOOD, good=True)
+    judge.expect("waiting inside", inner.status().backlog <= _LIMIT + 1, good=True)
+    judge.expect("lost outside", after.lost, good=before.lost)
+    judge.expect(
+        "waited outside", after.backlog_wait_time_actual, good=before.backlog_wait_time_actual
+    )
+    judge.expect("floods outside", len(auditd.trail().saying("a-flood")), good=0)
+
+    # Once it reads again, what waited arrives, and what is said then.
+    inner.run(["kill", "-CONT", pid]).require()
+    trail = inner.trail("inside.log")
+    arrived = len(trail.saying("a-flood"))
+    judge.expect("arrived or lost", arrived + inner.lost() >= _FLOOD, good=True)
+    judge.expect("arrived", arrived > 0, good=True)

@@ -1,0 +1,216 @@
+"""Has a container's audit rules of its own, for what its programs do and say?
+
+Rules inside match only what happens inside, list only what was added there, and tell it with
+the container's pids and ids. Nothing that is done to rules inside, not even to lock them,
+reaches the machine's, and the reverse. What a container's daemon could not know, ids and
+processes that are not there, and what is the machine's, is refused with the documented errno.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from harness.audit.records import Event, Trail
+from harness.guest.machine import Answer, Guest
+from harness.scenario import Judge
+
+# Says its pid and that of its parent, and renames the host.
+_RENAME = (
+    "python3",
+    "-B",
+    "-c",
+    "import os, socket; print(os.getpid(), os.getppid()); socket.sethostname('box')",
+)
+_AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+_MAY_SPEAK = ("--inh-caps=+audit_write", "--ambient-caps=+audit_write")
+_SPEAKERS: dict[str, tuple[str, ...]] = {"root": (), "tester": (*_AS_TESTER, *_MAY_SPEAK)}
+_SHIFT = 100_000
+# What the machine knows and a container does not.
+_FOREIGN = {"CONTAINER_ID", "NS_INFO", "NS_INIT", "NS_DEL", "OBJ_PID"}
+_CALL = ("-S", "sethostname")
+_EXEC = ("always,exit", "-F", "arch=b64", "-S", "execve")
+# Each rule with what auditctl prints when the kernel refuses it.
+_REFUSED = {
+    "an unmapped user": (("-F", "uid=70000"), "Invalid argument"),
+    "an unmapped group": (("-F", "gid=70000"), "Invalid argument"),
+    "an unmapped login": (("-F", "auid=70000"), "Invalid argument"),
+    "a process that is not there": (("-F", "pid=99999"), "No such process"),
+    "a parent that is not there": (("-F", "ppid!=99999"), "No such process"),
+    "a label": (("-F", "subj_user=nobody"), "not supported"),
+    "a directory": (("-F", "dir=/etc"), "not supported"),
+}
+
+
+def _add(run: Callable[..., Answer], *rule: str) -> Answer:
+    return run(["auditctl", "-a", *rule])
+
+
+def _list(run: Callable[..., Answer]) -> list[str]:
+    said = run(["auditctl", "-l"]).require().stdout.strip()
+    return [] if said == "No rules" else said.splitlines()
+
+
+def _keyed(trail: Trail, key: str) -> list[Event]:
+    """The events of system calls that a rule with this key asked for."""
+    return [
+        event
+        for event in trail
+        if any(one.type == "SYSCALL" and one.get("key") == key for one in event.records)
+    ]
+
+
+def _made(trail: Trail, path: str) -> list[Event]:
+    """The events of system calls with this path."""
+    return [e for e in trail if any(one.get("name") == path for one in e.records)]
+
+
+def _call(event: Event) -> Any:
+    return next(one for one in event.records if one.type == "SYSCALL")
+
+
+def _kinds(events: Sequence[Event]) -> set[str]:
+    return {record.type for event in events for record in event.records}
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
+def test_auditns_rulespace(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    send: Callable[..., Any],
+) -> None:
+    # Given the machine's daemon with a rule, and one in a container,
+    _add(guest.run, "always,exit", *_CALL, "-k", "outside").require()
+    inner = contained()
+    run = inner.run
+    said = _add(run, "always,exit", *_CALL)
+    refused = "disabled" in said.stdout + said.stderr
+    judge.expect("a rule before there is audit", refused, good=True)
+    started = inner.start()
+    runs = "runs" if started.status == 0 else "exits"
+    judge.expect("auditd in the container", runs, good="runs", broken="exits")
+    if started.status != 0:
+        return
+    judge.expect("rules inside", _list(run), good=[])
+
+    # a rule inside is listed inside, and the machine's is not.
+    for rule in (
+        ("always,exit", "-F", "arch=b64", *_CALL, "-F", "key=inside"),
+        ("always,exit", "-F", "arch=b64", "-S", "mkdir", "-F", "key=folder"),
+        (*_EXEC, "-F", "uid=1000", "-F", "success=1", "-F", "key=tester"),
+    ):
+        judge.expect(f"adding {rule[-1]}", _add(run, *rule).status, good=0)
+    judge.expect("rules inside, listed", len(_list(run)), good=3)
+    outside = _list(guest.run)
+    judge.expect(
+        "rules outside, listed", [one.split("key=")[-1] for one in outside], good=["outside"]
+    )
+
+    # It matches what is done inside: with the pids and ids of the container, and all that
+    # belongs to the event, but nothing that is the machine's.
+    pid, ppid = run(_RENAME).require().stdout.split()
+    guest.run(_RENAME).require()
+    run(["mkdir", "/tmp/made-inside"]).require()
+    run([*_AS_TESTER, "id", "-u"]).require()
+    run([*_AS_TESTER, "mkdir", "/tmp/made-by-tester"]).require()
+    trail = inner.trail("inside.log")
+    renamed = _keyed(trail, "inside")
+    judge.expect("events of the rule", len(renamed), good=1)
+    call = _call(renamed[0]) if renamed else None
+    judge.expect("its pid", call and call.get("pid"), good=pid)
+    judge.expect("its parent", call and call.get("ppid"), good=ppid)
+    judge.expect("its program", call and call.get("comm"), good="python3")
+    judge.expect("its title", "PROCTITLE" in _kinds(renamed), good=True)
+    judge.expect("a label", " subj=" in trail.records[-1].text, good=False)
+    folders = _made(trail, "/tmp/made-inside") + _made(trail, "/tmp/made-by-tester")
+    judge.expect("events of mkdir", len(folders), good=2)
+    judge.expect("records of mkdir", {"CWD", "PATH"} <= _kinds(folders), good=True)
+    execs = _keyed(trail, "tester")
+    judge.expect("events of the tester", len(execs), good=2)
+    judge.expect("arguments", "EXECVE" in _kinds(execs), good=True)
+    judge.expect("uids", {_call(event).get("uid") for event in execs}, good={"1000"})
+    foreign = ", ".join(sorted(_kinds(list(trail)) & _FOREIGN)) or "none"
+    judge.expect("records of the machine's", foreign, good="none")
+    judge.expect("unreadable lines", len(trail.unparsed), good=0)
+    host = auditd.trail("outside.log")
+    judge.expect("the same outside", len(_keyed(host, "outside")), good=2)
+    judge.expect("keys of inside, outside", len(_keyed(host, "inside")), good=0)
+
+    # A process in a user namespace below, whoever made it, does not get away.
+    run([*_AS_TESTER, "unshare", "--user", "--map-root-user", "mkdir", "/tmp/made-below"]).require()
+    below = [_call(event) for event in _made(inner.trail("below.log"), "/tmp/made-below")]
+    judge.expect("events of one below", len(below), good=1)
+    judge.expect("uid of one below", below and below[0].get("uid"), good="1000")
+
+    # What is not there is refused, and what is the machine's.
+    for what, (field, why) in _REFUSED.items():
+        said = _add(run, "always,exit", *_CALL, *field)
+        judge.expect(f"{what}, told so", why in said.stderr, good=True)
+    for name, words in {"always,task": (), "never,filesystem": ("-F", "fstype=0x1")}.items():
+        said = _add(run, name, *words)
+        judge.expect(f"{name}, told so", "not supported" in said.stderr, good=True)
+    judge.expect("rules after that", len(_list(run)), good=3)
+
+    # Tasks can be left out, and who is made after that is.
+    _add(run, "never,task", "-F", "uid=1000").require()
+    as_tester = [*_AS_TESTER, "sh", "-c", "mkdir /tmp/made-unheard; true"]
+    run(as_tester).require()
+    unheard = _made(inner.trail("unheard.log"), "/tmp/made-unheard")
+    judge.expect("events of a task left out", len(unheard), good=0)
+
+    # Messages and types of records are chosen inside for inside.
+    _add(run, "never,user", "-F", "uid=1000").require()
+    _add(run, "always,exclude", "-F", "msgtype=CWD").require()
+    for name, wrap in _SPEAKERS.items():
+        judge.expect(f"a message of {name}", send(run, f"told-by-{name}", wrap).errno, good="0")
+    run(["mkdir", "/tmp/made-again"]).require()
+    trail = inner.trail("chosen.log")
+    for name, count in (("root", 1), ("tester", 0)):
+        found = trail.saying(f"msg='told-by-{name}")
+        judge.expect(f"records of {name}", len(found), good=count)
+    again = _kinds(_made(trail, "/tmp/made-again"))
+    judge.expect("the excluded one", "CWD" in again, good=False)
+    judge.expect("the others", "PATH" in again, good=True)
+
+    # To delete all inside leaves the machine's, and the reverse.
+    judge.expect("deleting inside", run(["auditctl", "-D"]).status, good=0)
+    judge.expect("left inside", _list(run), good=[])
+    judge.expect("left outside", len(_list(guest.run)), good=1)
+    _add(run, "always,exit", *_CALL, "-k", "inside").require()
+    guest.run(["auditctl", "-D"]).require()
+    judge.expect("left inside then", len(_list(run)), good=1)
+
+    # A list that does not fit into what a socket holds arrives whole; 1024 rules are enough.
+    many = "".join(f"-a always,exit -S sethostname -F a0={n}\n" for n in range(1100))
+    filled = run(["sh", "-c", "cat > /tmp/many; auditctl -R /tmp/many"], given=f"-c\n{many}")
+    judge.keep("transcript-many.txt", filled.stdout + filled.stderr)
+    judge.expect("a long list", len(_list(run)), good=1024)
+    judge.expect("told so", "No space left" in filled.stderr, good=True)
+    run(["auditctl", "-D"]).require()
+
+    # Ids are those of a container that has others, in rules as in records.
+    shifted = contained(shift=_SHIFT)
+    judge.expect("auditd with other ids", shifted.start().status, good=0)
+    mine = ("-S", "mkdir", "-F", "uid>=1000", "-F", "uid<=1001", "-k", "mine")
+    _add(shifted.run, "always,exit", *mine).require()
+    listed = _list(shifted.run)
+    judge.expect("ids in the list", len(listed) == 1 and "uid>=1000" in listed[0], good=True)
+    for uid in ("999", "1000"):
+        as_user = ("setpriv", f"--reuid={uid}", "--regid=0", "--clear-groups")
+        shifted.run([*as_user, "mkdir", f"/tmp/made-by-{uid}"]).require()
+    calls = [_call(event) for event in _keyed(shifted.trail("shifted.log"), "mine")]
+    judge.expect("ids in records", [one.get("uid") for one in calls], good=["1000"])
+    judge.expect("a neighbour's rule", len(_keyed(inner.trail("neighbour.log"), "mine")), good=0)
+
+    # Locked inside, nothing changes there any more, and all the rest can.
+    run(["auditctl", "-e", "2"]).require()
+    locked = run(["/run/nsaudit/rule", "add", "user", "always", "1", "=", "0"]).require()
+    judge.expect("locked inside", locked.stdout.strip(), good="EPERM")
+    judge.expect("rules of the locked", _list(run), good=[])
+    for name, other in (("outside", guest.run), ("next door", shifted.run)):
+        said = _add(other, "always,exit", *_CALL, "-k", "late")
+        judge.expect(f"adding {name} then", said.status, good=0)
