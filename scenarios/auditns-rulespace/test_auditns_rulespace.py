@@ -28,6 +28,7 @@ _AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
 _MAY_SPEAK = ("--inh-caps=+audit_write", "--ambient-caps=+audit_write")
 _SPEAKERS: dict[str, tuple[str, ...]] = {"root": (), "tester": (*_AS_TESTER, *_MAY_SPEAK)}
 _SHIFT = 100_000
+_TMPFS = "0x1021994"  # linux/magic.h
 # What the machine knows and a container does not.
 _FOREIGN = {"CONTAINER_ID", "NS_INFO", "NS_INIT", "NS_DEL", "OBJ_PID"}
 _CALL = ("-S", "sethostname")
@@ -150,9 +151,10 @@ def test_auditns_rulespace(
     for what, (field, why) in _REFUSED.items():
         said = _add(run, "always,exit", *_CALL, *field)
         judge.expect(f"{what}, told so", why in said.stderr, good=True)
-    for name, words in {"always,task": (), "never,filesystem": ("-F", "fstype=0x1")}.items():
-        said = _add(run, name, *words)
-        judge.expect(f"{name}, told so", "not supported" in said.stderr, good=True)
+    said = _add(run, "always,task")
+    judge.expect("all of a task, told so", "not supported" in said.stderr, good=True)
+    said = run(["/run/nsaudit/rule", "add", "io_uring", "always", "1", "=", "0"]).require()
+    judge.expect("the list io_uring", said.stdout.strip(), good="EOPNOTSUPP")
     judge.expect("rules after that", len(_list(run)), good=3)
 
     # Tasks can be left out, and who is made after that is.
@@ -161,6 +163,19 @@ def test_auditns_rulespace(
     run(as_tester).require()
     unheard = _made(inner.trail("unheard.log"), "/tmp/made-unheard")
     judge.expect("events of a task left out", len(unheard), good=0)
+
+    # So can file systems: the call is told, the file is not. The log is on a tmpfs.
+    filesystem = ("never,filesystem", "-F", f"fstype={_TMPFS}")
+    _add(run, *filesystem).require()
+    run(["mkdir", "/var/log/audit/made-on-tmpfs"]).require()
+    run(["mkdir", "/root/made-elsewhere"]).require()
+    trail = inner.trail("filesystems.log")
+    judge.expect("files on a tmpfs", len(_made(trail, "/var/log/audit/made-on-tmpfs")), good=0)
+    judge.expect("files elsewhere", len(_made(trail, "/root/made-elsewhere")), good=1)
+    calls = [_call(event) for event in _keyed(trail, "folder")[-2:]]
+    items = [int(one.get("items")) > 0 for one in calls]
+    judge.expect("files in the calls", items, good=[False, True])
+    run(["auditctl", "-d", *filesystem]).require()
 
     # Messages and types of records are chosen inside for inside.
     _add(run, "never,user", "-F", "uid=1000").require()

@@ -1,0 +1,85 @@
+"""Who can listen to the audit of a container, beside its daemon?
+
+Whoever has CAP_AUDIT_READ in the container gets a copy of its records, and of no others: not of
+the machine's, nor of another container's. Nobody gets those of the container but who is in it.
+Where there is no audit, or no capability, to listen is refused as ever, and the machine is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.guest.machine import Answer, Guest, Job
+from harness.scenario import Judge
+
+_LISTEN = Path(__file__).with_name("listen.py")
+_ARGV = ("python3", "-B", "/run/listen.py")
+_WITHOUT = ("setpriv", "--bounding-set=-audit_read")
+_END = "the-last-word"
+_LIMIT_S = 20.0
+
+
+def _ask(run: Callable[..., Answer], *wrap: str) -> str:
+    return run([*wrap, *_ARGV]).require().stdout.strip()
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
+def test_auditns_multicast(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    send: Callable[..., Any],
+) -> None:
+    # Given two containers with a daemon and rules, and one without,
+    guest.put("/run/listen.py", _LISTEN.read_bytes())
+    inner, other, bare = contained(), contained(), contained()
+    judge.expect("to listen before there is audit", _ask(inner.run), good="EPERM")
+    for name, one in (("the one", inner), ("the other", other)):
+        runs = "runs" if one.start().status == 0 else "exits"
+        judge.expect(f"auditd in {name}", runs, good="runs", broken="exits")
+        if runs == "exits":
+            return
+        one.run(["auditctl", "-a", "always,exit", "-S", "mkdir", "-k", "made"]).require()
+
+    # when people listen in one of them, and outside,
+    def listen(spawn: Callable[..., Job]) -> Job:
+        job = spawn([*_ARGV, _END])
+        guest.wait_until(lambda: b"\n" in job.out, _LIMIT_S, "a listener")
+        return job
+
+    places = {"inside": inner, "next door": other, "outside": auditd}
+    jobs = {"inside": listen(inner.box.spawn), "outside": listen(guest.spawn)}
+    for name, place in places.items():
+        send(place.run, f"told-{name.replace(' ', '-')}")
+        place.run(["mkdir", f"/tmp/made-{name.replace(' ', '-')}"]).require()
+    for name in ("inside", "outside"):
+        send(places[name].run, _END)
+        jobs[name].wait()
+        judge.keep(f"transcript-{name}.txt", bytes(jobs[name].out))
+
+    # then each of them hears what happens there, and nothing else.
+    for listener, job in jobs.items():
+        heard = bytes(job.out).decode()
+        judge.expect(f"to listen {listener}", heard.split("\n")[0], good="0")
+        for name in places:
+            said = heard.count(f"msg='told-{name.replace(' ', '-')}")
+            judge.expect(f"said {name}, heard {listener}", said, good=int(name == listener))
+    calls = bytes(jobs["inside"].out).decode()
+    judge.expect("done inside, heard inside", calls.count('name="/tmp/made-inside"'), good=1)
+    judge.expect("done next door, heard inside", calls.count("made-next-door"), good=0)
+
+    # Who may not is refused, and the machine is told; who may is told of inside.
+    judge.expect("without the capability", _ask(inner.run, *_WITHOUT), good="EPERM")
+    judge.expect("where there is no audit", _ask(bare.run), good="EPERM")
+    told = auditd.trail("outside.log").matching(type="EVENT_LISTENER", op="connect")
+    denied = [one for one in told if one.get("res") == "0"]
+    judge.expect("refusals, told outside", len(denied), good=3)
+    judge.expect("listeners, told outside", len(told) - len(denied), good=1)
+    inside = inner.trail("inside.log").matching(type="EVENT_LISTENER")
+    ways = [(one.get("op"), one.get("res")) for one in inside]
+    judge.expect("listeners, told inside", ways, good=[("connect", "1"), ("disconnect", "1")])
