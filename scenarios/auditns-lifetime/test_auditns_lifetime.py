@@ -2,9 +2,10 @@
 
 Daemons come and go, each in namespaces of its own, in every way: the socket is closed, the
 process ends, it leaves its network namespace first, a child still has the socket, or the queue
-is full and nobody reads. A daemon is connected by a network namespace that its user namespace
-owns; each user namespace must all the same have an end, which nsid's records tell, and the
-number of audits that their owner may have must not be used up.
+is full and nobody reads. Each leaves a rule behind, and a record of a system call. A daemon is
+connected by a network namespace that its user namespace owns; each user namespace must all the
+same have an end, which nsid's records tell, and the number of audits that their owner may have
+must not be used up.
 """
 
 from __future__ import annotations
