@@ -29,7 +29,7 @@ from harness.plugin import session
 BUILDS, BOOTS = "builds", "boots"
 # Only a compiler or a linker that names what is wrong says the same again.
 _PROVEN = re.compile(r":\d+(?::\d+)?: (?:fatal )?error: |undefined reference to")
-_PLACE = re.compile(r"/\S*/work/trees/[^/\s]+/")
+_PLACE = re.compile(r"(?:/\S*/work|\.\./\.\.)/trees/[^/\s]+/")
 _OURS = (GuestLost, DeadlineExceeded)
 
 OnOutcome = Callable[[str, Outcome], None]

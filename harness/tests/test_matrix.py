@@ -136,13 +136,13 @@ def test_a_failure_that_names_no_line_is_not_kept(
     lab: PaperLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_revision: object) -> None:
-        where = "/home/me/state/work/trees/6.12-abc/"
-        raise BuildError(f"s-6.12-0001 does not build: make: *** {where}a.c Killed", hint="log")
+        where = "/home/me/state/work/trees/6.12-abc/a.c ../../trees/6.12-abc/b.c"
+        raise BuildError(f"s-6.12-0001 does not build: make: *** {where} Killed", hint="log")
 
     lab.write(FIRST)
     monkeypatch.setattr(lab.builder, "build_revision", fail)
     answers = lab.asker.ask(lab.revision(1), ["q"])
-    assert answers.gates == {BUILDS: ("make: *** a.c Killed", "log")}
+    assert answers.gates == {BUILDS: ("make: *** a.c b.c Killed", "log")}
     assert not (lab.workspace.root / "cache" / KIND).exists()
 
 
