@@ -216,6 +216,7 @@ def _import(fetched: sources.Fetched, folder: Path) -> None:
         ("core.fsync", "none"),
         ("core.looseCompression", "0"),
         ("gc.auto", "0"),
+        ("maintenance.auto", "false"),
         ("core.untrackedCache", "false"),
         ("advice.detachedHead", "false"),
     ):
