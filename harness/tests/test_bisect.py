@@ -23,6 +23,8 @@ from harness.report import bisection
 from harness.tests.small_kernel import SOURCE, Lab, PaperLab, write_history
 from harness.workspace import Workspace
 
+pytestmark = pytest.mark.tools
+
 # A commit for each text, in a repository of its own.
 Texts = list[str]
 

@@ -13,6 +13,8 @@ from harness.kernel.tree import Tree, export, git
 from harness.model import Base, DirectorySource, Series, Stack
 from harness.workspace import Workspace
 
+pytestmark = pytest.mark.tools
+
 BASE = Base(name="6.12", source=DirectorySource(path=Path("/nowhere")))
 TEXT = "".join(f"line {number}\n" for number in range(30))
 

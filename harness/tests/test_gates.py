@@ -19,6 +19,8 @@ from harness.model import Base, DirectorySource, Kernel, PatchCheck, Series, Sta
 from harness.report.gates import as_plain, print_checks, tabulate
 from harness.workspace import PROJECT, Workspace
 
+pytestmark = pytest.mark.tools
+
 MAKEFILE = """\
 -include $(O)/.config
 allnoconfig:

@@ -25,6 +25,8 @@ from harness.report import matrix
 from harness.tests.small_kernel import Lab, PaperLab, replace
 from harness.workspace import Workspace
 
+pytestmark = pytest.mark.tools
+
 P, S, F, C = Outcome.PASS, Outcome.SYMPTOM, Outcome.FAIL, Outcome.CRASH
 FIRST = replace("line 5\n", "line five\n")
 WORKS = replace("line 20\n", "q PASS\n")

@@ -23,6 +23,8 @@ from harness.questions import Ends
 from harness.report import mutation as shown
 from harness.tests.small_kernel import SOURCE, Change, Lab
 
+pytestmark = pytest.mark.tools
+
 FEATURE, UNFIX = Ends(Outcome.SYMPTOM, Outcome.PASS), Ends(Outcome.PASS, Outcome.SYMPTOM)
 
 

@@ -27,7 +27,7 @@ from harness.trail.sources import find_sources
 from harness.workspace import Workspace
 
 # Loading the engine takes longer than all tests of it: let one worker do it.
-pytestmark = pytest.mark.xdist_group("engine")
+pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("engine")]
 
 SPACES = "cgroupns=4026531835 ipcns=4026531839 mntns={} netns={} pidns={} timens=4026531834"
 SPACES = f"dev=00:04 {SPACES} userns=4026531837 utsns=4026531838"
