@@ -86,6 +86,11 @@ def test_nsid_events(
     inode, uts_id = inside["uts"], inside.get("uts-id")
     rules = {"inside": (_NS_UTS, "=", inode), "outside": (_NS_UTS, "!=", inode)}
     _filter(guest, judge, auditd, speaking, rules)
+    # which only the lists for the end of a system call take;
+    for name in ("user", "task", "exclude"):
+        words = ["/run/nsaudit/rule", "add", name, "always", _NS_UTS, "=", inode]
+        refused = guest.run(words).require().stdout.strip()
+        judge.expect(f"errno of a rule on the list {name}", refused, good="EINVAL")
     # and by an id, too, of which no half is enough.
     if uts_id:
         other = str(int(uts_id) + (1 << 32))
