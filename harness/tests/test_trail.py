@@ -352,6 +352,13 @@ def test_the_same_log_twice_is_read_once(two_hosts: Path) -> None:
     assert sum("read once" in note for note in model.index.notes) == 3
 
 
+def test_a_file_without_any_record_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "garbage\n", "more of it\n")
+    model = read(path)
+    assert model.index.damage == {"not a record": 2}
+    assert model.index.boots.all == []
+
+
 def test_two_hosts_of_one_name_are_kept_apart(two_hosts: Path) -> None:
     model = read(f"web={two_hosts / 'alpha'}", f"web={two_hosts / 'beta'}")
     assert told(ask("hosts", model), "host", "boot") == [("web", 1), ("web", 2)]

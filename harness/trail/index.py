@@ -168,18 +168,22 @@ class _Intake:
 
     def _boots(self, source: Source, block: Block) -> Array:
         boot = np.full(len(block.start), -1, dtype=np.int32)
-        stamped = np.flatnonzero(block.serial >= 0)
+        found = np.flatnonzero(block.serial >= 0)
+        if not len(found):
+            return boot
+        # Nearly always all have one, and what is not picked out need not be copied.
+        stamped: Array | slice = slice(None) if len(found) == len(boot) else found
         daemon = (block.mark & _DAEMON).astype(np.bool_)
         nodes = {number: name for name, number in tuple(self.reader.nodes.items())}
         place = str(source.path.parent)
         hosts: dict[str, list[int]] = {}
-        for node in np.unique(block.node[stamped]).tolist():
+        for node in np.unique(block.node[stamped]).tolist() if nodes else [-1]:
             named = "" if source.fixed or node < 0 else nodes[node].decode(errors="replace")
             hosts.setdefault(named or source.host, []).append(node)
         for host, members in hosts.items():
             rows = stamped
             if len(hosts) > 1:
-                rows = stamped[np.isin(block.node[stamped], members)]
+                rows = np.flatnonzero((block.serial >= 0) & np.isin(block.node, members))
             boot[rows] = self.index.boots.assign(
                 *(source.stream, host, place),
                 *(block.serial[rows], block.time_ms[rows], daemon[rows]),
