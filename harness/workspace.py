@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,6 +49,22 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def content_digest(paths: Iterable[Path], *, without: Collection[str] = ()) -> str:
+    """SHA-256, in hex, over files and folders: what is in them, and what it is called there.
+
+    Hidden files, what Python compiled, and folders named in ``without`` do not count.
+    """
+    left_out = {"__pycache__", *without}
+    parts: list[str | bytes] = []
+    for path in sorted(paths):
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            name = file.relative_to(path.parent)
+            counts = not (file.name.startswith(".") or left_out & set(name.parts))
+            if counts and file.is_file():
+                parts += [str(name), file.read_bytes()]
+    return digest(*parts)
 
 
 def data_digest(path: Path) -> str:

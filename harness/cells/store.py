@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness import scenario
 from harness.jobs import SCENARIOS
 from harness.model import Arm, ArmResult, Expect, Outcome
-from harness.workspace import PROJECT, Workspace, digest
+from harness.workspace import PROJECT, Workspace, content_digest, digest
 
 KIND = "cell"
 _RECIPE = "1"
@@ -29,23 +29,12 @@ _MATTERS = ("audit", "guest", "plugin", "jobs.py", "proc.py", "scenario.py")
 _LEFT_OUT = "config.txt"
 
 
-def content_of(paths: Iterable[Path]) -> str:
-    """A name for the content of these files and folders, and for what they are called."""
-    parts: list[str | bytes] = []
-    for path in sorted(paths):
-        for file in [path] if path.is_file() else sorted(path.rglob("*")):
-            hidden = file.name.startswith(".") or "__pycache__" in file.parts
-            if file.is_file() and not hidden:
-                parts += [str(file.relative_to(path.parent)), file.read_bytes()]
-    return digest(*parts)
-
-
 class Store:
     """The answers of one state folder; ``facts`` are what all of one run depend on."""
 
     def __init__(self, workspace: Workspace, facts: Sequence[str]) -> None:
         self.workspace = workspace
-        harness = content_of(PROJECT / "harness" / name for name in _MATTERS)
+        harness = content_digest(PROJECT / "harness" / name for name in _MATTERS)
         self._facts = (_RECIPE, harness, *facts)
         self._questions: dict[str, str] = {}
 
@@ -57,7 +46,7 @@ class Store:
         if name not in self._questions:
             shared = [path for path in SCENARIOS.iterdir() if path.is_file()]
             own = SCENARIOS / name
-            self._questions[name] = content_of([own, *shared]) if own.is_dir() else ""
+            self._questions[name] = content_digest([own, *shared]) if own.is_dir() else ""
         return digest(*self._facts, kernel, name, self._questions[name])
 
     def find(self, kernel: str, arm: Arm) -> ArmResult | None:

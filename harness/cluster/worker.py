@@ -24,7 +24,7 @@ from harness import proc
 from harness.cluster.store import Store
 from harness.errors import GuestLost, HarnessError
 from harness.jobs import Lab
-from harness.workspace import PROJECT, Workspace, digest
+from harness.workspace import PROJECT, Workspace, content_digest
 
 _CODE = ("harness", "kernel-patches", "kconfigs", "scenarios")
 _POLL_S = 0.5
@@ -55,13 +55,7 @@ class Answer:
 @functools.cache
 def code_digest() -> str:
     """A name for what decides about verdicts: harness, patches, configurations, scenarios."""
-    parts: list[str | bytes] = []
-    for top in _CODE:
-        for path in sorted((PROJECT / top).rglob("*")):
-            inside = path.relative_to(PROJECT)
-            if path.is_file() and not {"tests", "__pycache__"} & set(inside.parts):
-                parts += [str(inside), path.read_bytes()]
-    return digest(*parts)
+    return content_digest((PROJECT / top for top in _CODE), without=("tests",))
 
 
 def build(order: Order, stack: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import questions
-from harness.cells import judging, opening
+from harness.cells import asking, judging, opening
 from harness.cells.matrix import Walk
 from harness.commands import output
 from harness.commands.opening import open_lab
@@ -56,7 +56,7 @@ def act(options: argparse.Namespace) -> int:
     for file, render in ((options.json, matrix.render_json), (options.html, matrix.render_html)):
         if file:
             output.write(file, render(result))
-    refused = (gates.APPLIES, "builds")
+    refused = (gates.APPLIES, asking.BUILDS)
     if any(row.check.gates.get(gate) for row in result.rows for gate in refused):
         return _REFUSED
     return 1 if result.faults else 0

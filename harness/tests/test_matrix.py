@@ -15,7 +15,7 @@ from harness import questions
 from harness.cells import judging
 from harness.cells.asking import BOOTS, BUILDS
 from harness.cells.matrix import order
-from harness.cells.store import KIND, Store, arm_of, content_of
+from harness.cells.store import KIND, Store, arm_of
 from harness.errors import BuildError, SeriesError, UsageError
 from harness.jobs import PATCHES
 from harness.kernel import series
@@ -23,7 +23,7 @@ from harness.model import ArmResult, MatrixResult, MatrixRow, Outcome, PatchChec
 from harness.questions import Ends
 from harness.report import matrix
 from harness.tests.small_kernel import Lab, PaperLab, replace
-from harness.workspace import Workspace
+from harness.workspace import Workspace, content_digest
 
 pytestmark = pytest.mark.tools
 
@@ -211,10 +211,10 @@ def test_content_has_names(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.c").write_text("same")
     (tmp_path / "one" / ".hidden").write_text("x")
-    one, two = content_of([tmp_path / "one"]), content_of([tmp_path / "two"])
+    one, two = content_digest([tmp_path / "one"]), content_digest([tmp_path / "two"])
     assert one != two
     (tmp_path / "one" / ".hidden").unlink()
-    assert content_of([tmp_path / "one"]) == one
+    assert content_digest([tmp_path / "one"]) == one
 
 
 @pytest.mark.parametrize(
