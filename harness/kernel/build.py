@@ -22,7 +22,7 @@ from typing import Protocol
 
 from harness import proc
 from harness.errors import BuildError, CommandFailed, UsageError
-from harness.kernel import kconfig
+from harness.kernel import ccache, kconfig
 from harness.kernel.kconfig import Kconfig
 from harness.kernel.tree import Revision, Tree, git, open_tree
 from harness.model import Base, Kernel, Stack
@@ -221,8 +221,9 @@ class Builder:
         ``options`` are more words for make. Raises BuildError with the first complaint.
         """
         make = [*_make_words(source, objects), *options]
-        _configure(make, source, objects, wanted)
-        self._make(stack, make, objects, targets, _ccache_env(self.workspace))
+        actual = _configure(make, source, objects, wanted)
+        env = ccache.environment(self.workspace.root, actual, compiler())
+        self._make(stack, make, objects, targets, env)
 
     def _make(
         self,
@@ -281,12 +282,7 @@ def lane_lock(name: str) -> str:
 
 
 def _make_words(source: Path, objects: Path) -> Sequence[str | Path]:
-    cc = ["CC=ccache gcc"] if proc.find_tool("ccache") else []
-    return ["make", "-C", source, f"O={objects}", *_IDENTITY, *cc]
-
-
-def _ccache_env(workspace: Workspace) -> Mapping[str, str]:
-    return {"CCACHE_BASEDIR": str(workspace.root), "CCACHE_NOHASHDIR": "1"}
+    return ["make", "-C", source, f"O={objects}", *_IDENTITY, *ccache.make_words()]
 
 
 def compiler() -> str:
@@ -303,8 +299,8 @@ def _version(program: Path, _changed: int, /) -> str:
     return proc.run([program, "--version"]).stdout.partition("\n")[0]
 
 
-def _configure(make: Sequence[str | Path], source: Path, objects: Path, wanted: Kconfig) -> None:
-    """Writes ``.config``, and leaves it alone when it would be the same."""
+def _configure(make: Sequence[str | Path], source: Path, objects: Path, wanted: Kconfig) -> Kconfig:
+    """Writes ``.config``, and leaves it alone when it would be the same; what is in it."""
     asked, fresh, final = (objects / name for name in ("nsaudit.config", ".config.new", ".config"))
     asked.write_text(wanted.render())
     fresh.unlink(missing_ok=True)
@@ -319,6 +315,7 @@ def _configure(make: Sequence[str | Path], source: Path, objects: Path, wanted: 
         raise kconfig.explain_broken(wanted, broken, _declared(source, broken))
     if not final.is_file() or final.read_bytes() != fresh.read_bytes():
         fresh.replace(final)
+    return actual
 
 
 def _declared(source: Path, names: Mapping[str, str]) -> frozenset[str]:
