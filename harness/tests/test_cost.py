@@ -74,3 +74,26 @@ def test_what_a_series_tells_is_shown_for_the_stacks_that_have_it() -> None:
     size = figures["open-contained-bytes mine"]
     assert (size.value, size.unit, size.bar) == (45, "B", None)
     assert not any("foreign" in name for name in figures)
+
+
+def test_births_and_ends_are_judged_where_they_are_left_out() -> None:
+    times = {("plain", state, thing): 1000.0 for state in STATES for thing in THINGS}
+    for state in ("on", "rule"):
+        times["plain", state, "clone"] = 1170.0
+    records = {("plain", "clone", 1342): 1500, ("plain", "clone", 1343): 400}
+    ours = Seen(times=times, records=records, task_bytes=3072)
+    figures = {one.name: one for one in compare([seen(1000.0)], [ours])}
+    loud, quiet = figures["clone-on mine"], figures["clone-on-quiet mine"]
+    assert (loud.bar, loud.what.partition(": ")[2]) == (
+        None,
+        "+17.00 %, for 1900 B more of records",
+    )
+    assert (quiet.bar, quiet.holds) == (1010.0, True)
+    times["plain", "on-quiet", "clone"] = 1011.0
+    (dearer,) = (one for one in compare([seen(1000.0)], [ours]) if one.name == quiet.name)
+    assert not dearer.holds
+
+
+def test_what_makes_no_record_more_is_judged_in_every_state() -> None:
+    figures = {one.name: one for one in compare([seen(1000.0)], [seen(1170.0)])}
+    assert not any(figures[f"clone-{state} mine"].holds for state in STATES)
