@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import proc
 from harness.errors import ApplyError, CommandFailed
-from harness.kernel import sources
+from harness.kernel import macros, sources
 from harness.model import Base, Stack
 from harness.workspace import Workspace, digest
 
@@ -36,6 +36,8 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 _NAMED = re.compile(r"^(?:diff --git a/(\S+) b/(\S+)|rename (?:from|to) (\S+))$", re.MULTILINE)
 _REFUSED = re.compile(r"error: (?:patch failed: )?(\S+?)(?::\d+)?(?:: |$)", re.MULTILINE)
+# What can name a macro of a header.
+_SOURCES = ("*.c", "*.h", "*.S", "*.lds*", "*.dts*")
 _NUMBER = re.compile(r"^Patch failed at (\d+)", re.MULTILINE)
 
 
@@ -145,7 +147,10 @@ class Tree:
             (self.folder / ".git" / "worktrees" / folder.name / "index.lock").unlink(
                 missing_ok=True
             )
+        uapi = git(folder, "diff", "--name-only", "HEAD", commit, "--", macros.HEADERS)
+        headers = list(macros.note(folder / name for name in uapi.splitlines()))
         git(folder, "checkout", "--quiet", "--force", "--detach", commit)
+        macros.keep_times(headers, lambda names: _find_users(folder, names))
         return folder
 
     def _apply(self, stack: Stack, texts: Sequence[str]) -> str:
@@ -187,6 +192,16 @@ class Tree:
             f"  stack: {stack.name}      file: {file}",
             hint=f"nsaudit patches edit {stack.name}    (it stops at the conflict)",
         )
+
+
+def _find_users(folder: Path, names: Collection[str]) -> Sequence[Path]:
+    """The sources that name one of these macros."""
+    patterns = [word for name in sorted(names) for word in ("-e", name)]
+    words = ("grep", "--files-with-matches", "--word-regexp", "--fixed-strings", *patterns)
+    done = proc.run(["git", "-C", folder, *words, "--", *_SOURCES], env=ENVIRONMENT, check=False)
+    if done.status > 1:
+        raise CommandFailed(f"git grep failed in {folder}: {done.stderr.strip()}")
+    return [folder / name for name in done.stdout.splitlines()]
 
 
 def open_tree(workspace: Workspace, base: Base, on_step: Callable[[str], None] = log.info) -> Tree:
