@@ -17,7 +17,7 @@ import paramiko
 import pytest
 
 from harness.audit import namespaces, records
-from harness.audit.records import Trail
+from harness.audit.records import Event, Trail
 from harness.errors import DeadlineExceeded, GuestToolMissing
 from harness.guest import serial, ssh
 from harness.guest.container import Container, start_container
@@ -226,6 +226,39 @@ def contained(
         return Daemon(guest, judge, box)
 
     return start
+
+
+@pytest.fixture
+def old_tools(guest: Guest, judge: Judge) -> Callable[..., None]:
+    """Debian's ausearch, aureport and auditctl find one event whole, and do not complain.
+
+    ``old_tools(event, key, program, shown)``: the key of the rule that asked for it, the
+    program that did it, and what ausearch has to print of a record that it does not know.
+    """
+
+    def ask(event: Event, key: str, program: str, shown: str) -> None:
+        for how, words in (
+            ("key", ("-k", key)),
+            ("serial", ("-a", str(event.serial))),
+            ("program", ("-x", program, "-k", key)),
+        ):
+            found = guest.run(["ausearch", "--input-logs", "--raw", *words])
+            judge.expect(f"ausearch by {how}, status", found.status, good=0)
+            judge.expect(f"ausearch by {how}, complaints", found.stderr.strip(), good="")
+            lines = [one for one in found.stdout.splitlines() if f":{event.serial})" in one]
+            judge.expect(f"ausearch by {how}, records", len(lines), good=len(event.records))
+        told = guest.run(["ausearch", "--input-logs", "-i", "-k", key])
+        judge.expect("ausearch -i, status", told.status, good=0)
+        judge.expect("ausearch -i, complaints", told.stderr.strip(), good="")
+        judge.expect("ausearch -i, the new record", shown in told.stdout, good=True)
+        for report in ("", "-x --summary", "-e", "-au"):
+            made = guest.run(["aureport", "--input-logs", *report.split()])
+            judge.expect(f"aureport {report}".strip(), made.stderr.strip(), good="")
+        for option in ("-s", "-l"):
+            listed = guest.run(["auditctl", option])
+            judge.expect(f"auditctl {option}", f"{listed.status}{listed.stderr}", good="0")
+
+    return ask
 
 
 # NS_GET_ID of linux/nsfs.h, _IOR(0xb7, 13, __u64).

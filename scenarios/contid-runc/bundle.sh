@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Makes an OCI bundle of the guest's own root in /run/box, with a payload that
-# changes its host name, and a hook that tries to name the container itself.
+# changes its host name, and a hook that tries to name the container itself and
+# then, if somebody wants to, has them try.
 set -eu
 
 mkdir -p /run/box/rootfs
@@ -29,12 +30,16 @@ import os
 import sys
 from pathlib import Path
 
-file = os.open(f"/proc/{json.load(sys.stdin)['pid']}/audit_containerid", os.O_WRONLY)
+pid = json.load(sys.stdin)["pid"]
+file = os.open(f"/proc/{pid}/audit_containerid", os.O_WRONLY)
 try:
     os.write(file, b"4712")
     said = "0"
 except OSError as error:
     said = errno.errorcode[error.errno]
 Path("/run/hook.said").write_text(said)
+if Path("/run/hook.pid").exists():
+    Path("/run/hook.pid").write_text(str(pid))
+    Path("/run/hook.done").read_text()
 PYTHON
 chmod 755 /run/hook.py

@@ -1,9 +1,10 @@
 """Does a real orchestrator's container carry its id in every event?
 
 Debian's runc starts a container from the image. The process that becomes runc is named, so
-that all that runc starts is in the container. A hook of runc cannot do it: it is a sibling
-of the container's first process, which has threads by then, and the kernel refuses both (see
-contid-set). This one runs without privilege besides.
+that all that runc starts is in the container. That is too late in a hook of runc: the
+container's first process has threads by then, of the Go runtime, and a task with threads cannot
+be named (EBUSY), not even by the orchestrator itself when the hook asks for it. The hook is no
+ancestor of it besides (see contid-set), and this one runs without privilege.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from harness.guest.machine import Guest
 from harness.scenario import Judge
 
 _BUNDLE = Path(__file__).with_name("bundle.sh")
+_ORCHESTRATE = Path(__file__).with_name("orchestrate.py")
 # In a user namespace runc leaves the cgroup's devices alone: for those it needs BPF.
 _RUNC = (
     *("unshare", "--user", "--map-users=0,0,65536", "--map-groups=0,0,65536"),
@@ -60,6 +62,9 @@ def test_contid_runc(guest: Guest, judge: Judge, auditd: Any) -> None:
 
     # and the hook could not have given another.
     judge.expect("the hook", guest.get("/run/hook.said").decode(), good="EPERM")
+    guest.put("/run/orchestrate.py", _ORCHESTRATE.read_bytes())
+    late = guest.run(["python3", "/run/orchestrate.py", *_RUNC, "late"]).require().stdout
+    judge.expect("the orchestrator, at the hook", late.strip(), good="EBUSY 0")
 
 
 def _is_op(event: Any, op: str, field: str, value: str) -> bool:
