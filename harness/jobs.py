@@ -22,9 +22,10 @@ from harness.guest.launcher import Launcher
 from harness.guest.machine import Guest, start_guest
 from harness.guest.saved import SavedGuests
 from harness.image import root
-from harness.kernel import kconfig, series
+from harness.kernel import kconfig, selftests, series
 from harness.kernel.build import Builder, Progress, no_progress
 from harness.kernel.gates import Inspector, load_ignored
+from harness.kernel.tree import open_tree
 from harness.model import Host, Image, Kernel
 from harness.workspace import PROJECT, Workspace, write_atomically
 
@@ -121,6 +122,15 @@ class Lab:
         )
         self._kernels[kernel.stack] = kernel
         return kernel
+
+    def selftests(self, name: str, base: str) -> Sequence[Path]:
+        """The programs of the selftests that a series brings along, as they are on a base."""
+        stack = self.catalogue.stack_of(name, base)
+        with self.workspace.lock(f"tree-{base}"):
+            source = open_tree(self.workspace, stack.base, self.on_step)
+            commit = source.commit_of(stack)
+        wanted = self.catalogue.series[name].selftests
+        return [selftests.build(self.workspace, source, commit, one) for one in wanted]
 
     @property
     def image(self) -> Image:

@@ -65,7 +65,7 @@ class Series:
     """One story of patches; ``patches`` maps a base name to its ordered patch files.
 
     ``without`` names configurations that must build too, at every patch: those without what
-    the series is about.
+    the series is about. ``selftests`` are those that it adds, below tools/testing/selftests.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Series:
     proves: tuple[str, ...]
     patches: Mapping[str, tuple[Path, ...]]
     without: tuple[str, ...] = ()
+    selftests: tuple[str, ...] = ()
 
     @property
     def has_lane(self) -> bool:

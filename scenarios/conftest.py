@@ -24,11 +24,15 @@ from harness.guest.container import Container, start_container
 from harness.guest.machine import Answer, Guest, Job
 from harness.jobs import Lab
 from harness.model import Arm, Expect
+from harness.report import ktap
 from harness.scenario import Judge
 from harness.workspace import PROJECT
 
 LOG = "/var/log/audit/audit.log"
 _SYNC_LIMIT_S = 15.0
+_SELFTEST_LIMIT_S = 60.0
+# A test may skip what this machine cannot show.
+_FINE = ("ok", "SKIP")
 _DEBUG = "/sys/kernel/debug"
 # The kernel takes nothing younger for a leak (MSECS_MIN_AGE, mm/kmemleak.c).
 _LEAK_AGE_S = 5.0
@@ -257,6 +261,26 @@ def old_tools(guest: Guest, judge: Judge) -> Callable[..., None]:
         for option in ("-s", "-l"):
             listed = guest.run(["auditctl", option])
             judge.expect(f"auditctl {option}", f"{listed.status}{listed.stderr}", good="0")
+
+    return ask
+
+
+@pytest.fixture
+def selftests(guest: Guest, judge: Judge, arm: Arm, lab: Lab) -> Callable[[str], None]:
+    """Runs the selftests that a series brings along: where it lacks, none passes or fails."""
+
+    def ask(series: str) -> None:
+        for program in lab.selftests(series, lab.kernel(arm.stack).base):
+            inside = f"/run/{program.name}"
+            guest.put(inside, program.read_bytes(), 0o755)
+            said = guest.run([inside], deadline_s=_SELFTEST_LIMIT_S)
+            judge.keep(f"selftest-{program.name}.ktap", said.stdout + said.stderr)
+            results = ktap.parse(said.stdout)
+            wrong = [f"{name}: {one}" for name, one in results.items() if one not in _FINE]
+            judge.expect(f"failures of {program.name}", wrong, good=[])
+            passed = sum(one == "ok" for one in results.values())
+            judge.note(**{f"passed_{program.name}": passed})
+            judge.expect(f"{program.name} tests something", passed > 0, good=True, broken=False)
 
     return ask
 

@@ -22,8 +22,13 @@ from harness.model import Base, Series, Stack
 _T = TypeVar("_T")
 
 ORIGINS = ("ours", "unfix", "mutant", "upstream", "list", "revert")
-_SERIES_KEYS = {"title": str, "origin": str, "needs": list, "proves": list, "without": list}
-_SERIES_DEFAULTS: Mapping[str, object] = {"needs": [], "proves": [], "without": []}
+_SERIES_DEFAULTS: Mapping[str, object] = {
+    "needs": [],
+    "proves": [],
+    "without": [],
+    "selftests": [],
+}
+_SERIES_KEYS = {"title": str, "origin": str, **dict.fromkeys(_SERIES_DEFAULTS, list)}
 _STACK_KEYS = {"series": list, "bases": list}
 
 
@@ -123,6 +128,7 @@ def _load_series(path: Path, folder: Path) -> Series:
         proves=tuple(entry["proves"]),
         patches=patches,
         without=tuple(entry["without"]),
+        selftests=tuple(entry["selftests"]),
     )
 
 

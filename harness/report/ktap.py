@@ -1,12 +1,14 @@
 """KTAP version 1, the format of the kernel's own tests: scenarios, and their arms as subtests.
 
-Owns the translation and nothing else. ``ok`` means as expected: a symptom on a stack that was
-broken on purpose is ``ok``, and a scenario is ``ok`` when its verdict is green.
+Owns the translation, in both directions, and nothing else. ``ok`` means as expected: a symptom
+on a stack that was broken on purpose is ``ok``, and a scenario is ``ok`` when its verdict is
+green.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from harness.model import ArmResult, Outcome, RunResult, ScenarioResult
 from harness.report import evidence
@@ -17,6 +19,26 @@ _DIRECTIVES = {
     Outcome.ERROR: "ERROR",
     Outcome.MISS: "ERROR",
 }
+
+
+_LINE = re.compile(r"(?P<not>not )?ok \d+(?: -)? (?P<name>.*?)(?: # (?P<directive>\w+).*)?")
+
+
+def parse(text: str) -> Mapping[str, str]:
+    """The tests at the top of a KTAP or TAP text with ``ok``, ``not ok`` or a directive's name.
+
+    A plan that promises more tests than there are has each of those as ``missing``
+    (Documentation/dev-tools/ktap.rst of the kernel).
+    """
+    results: dict[str, str] = {}
+    planned = 0
+    for line in text.splitlines():
+        if found := _LINE.fullmatch(line):
+            passed = "not ok" if found["not"] else "ok"
+            results[found["name"]] = found["directive"] or passed
+        elif line.startswith("1.."):
+            planned = int(line.removeprefix("1..").split()[0])
+    return results | {f"test {n}": "missing" for n in range(len(results) + 1, planned + 1)}
 
 
 def render(result: RunResult) -> str:

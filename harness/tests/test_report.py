@@ -764,3 +764,20 @@ def test_a_run_in_which_nothing_was_asked_can_be_written(folder: Path) -> None:
     assert ktap.render(run) == "KTAP version 1\n1..0\n"
     assert ET.fromstring(junit.render(run)).get("tests") == "0"
     assert kcidb.render(run)["tests"] == []
+
+
+def test_what_a_selftest_says_is_read_test_by_test() -> None:
+    text = (
+        "TAP version 13\n1..6\n# Starting 5 tests\n#            OK  set.one\nok 1 set.one\n"
+        "not ok 2 set.two\nok 3 set.three # SKIP needs root\nok 4 - set.four\n"
+        "not ok 5 set.five # TIMEOUT 45 seconds\n    ok 1 inner\n# Totals: pass:2\n"
+    )
+    assert ktap.parse(text) == {
+        "set.one": "ok",
+        "set.two": "not ok",
+        "set.three": "SKIP",
+        "set.four": "ok",
+        "set.five": "TIMEOUT",
+        "test 6": "missing",
+    }
+    assert ktap.parse("Segmentation fault\n") == {}
