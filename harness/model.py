@@ -228,6 +228,7 @@ class ArmResult:
     ``signature`` is one line that tells why the outcome is what it is. ``evidence`` holds
     ``errno``, ``records`` and ``lost`` where the scenario has them, and anything else that
     JSON can say. ``artifacts`` is the folder with the console, the records and the rest.
+    ``known`` says that it was answered by an earlier run, of the same kernel.
     """
 
     arm: Arm
@@ -235,6 +236,7 @@ class ArmResult:
     signature: str = "planned, never ran"
     seconds: float = 0.0
     boot: str = "cold"
+    known: bool = False
     checks: tuple[Check, ...] = ()
     evidence: Mapping[str, object] = field(default_factory=dict)
     artifacts: str = ""

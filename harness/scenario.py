@@ -256,6 +256,7 @@ def store_result(folder: Path, result: ArmResult) -> None:
                 "signature": result.signature,
                 "seconds": round(result.seconds, 3),
                 "boot": result.boot,
+                "known": result.known,
                 "checks": [[c.name, c.observed, c.good, c.broken] for c in result.checks],
                 "evidence": dict(result.evidence),
             },
@@ -284,6 +285,7 @@ def load_results(folder: Path) -> tuple[ArmResult, ...]:
                 signature=said["signature"],
                 seconds=said["seconds"],
                 boot=said["boot"],
+                known=said["known"],
                 checks=tuple(
                     Check(name=n, observed=o, good=g, broken=b) for n, o, g, b in said["checks"]
                 ),

@@ -52,7 +52,7 @@ def no_leaks(guest: Guest, judge: Judge, arm: Arm, lab: Lab) -> Iterator[None]:
     if not able or arm.expect is not Expect.PASS or guest.boot != "cold":
         yield
         return
-    guest.run(["mount", "-t", "debugfs", "debugfs", _DEBUG]).require()
+    _mount_debugfs(guest)
     # What the boot left is not the scenario's.
     _kmemleak(guest, "scan", "clear")
     yield
@@ -62,6 +62,11 @@ def no_leaks(guest: Guest, judge: Judge, arm: Arm, lab: Lab) -> Iterator[None]:
     report = guest.get(f"{_DEBUG}/kmemleak").decode(errors="replace")
     judge.keep("kmemleak.txt", report)
     judge.note(leaks=report.count("unreferenced object"))
+
+
+def _mount_debugfs(guest: Guest) -> None:
+    mount = f"mountpoint -q {_DEBUG} || mount -t debugfs debugfs {_DEBUG}"
+    guest.run(["sh", "-c", mount]).require()
 
 
 def _kmemleak(guest: Guest, *words: str) -> None:
@@ -275,14 +280,32 @@ def selftests(guest: Guest, judge: Judge, arm: Arm, lab: Lab) -> Callable[[str],
             guest.put(inside, program.read_bytes(), 0o755)
             said = guest.run([inside], deadline_s=_SELFTEST_LIMIT_S)
             judge.keep(f"selftest-{program.name}.ktap", said.stdout + said.stderr)
-            results = ktap.parse(said.stdout)
-            wrong = [f"{name}: {one}" for name, one in results.items() if one not in _FINE]
-            judge.expect(f"failures of {program.name}", wrong, good=[])
-            passed = sum(one == "ok" for one in results.values())
-            judge.note(**{f"passed_{program.name}": passed})
-            judge.expect(f"{program.name} tests something", passed > 0, good=True, broken=False)
+            _judge_ktap(judge, program.name, said.stdout)
 
     return ask
+
+
+@pytest.fixture
+def kunit(guest: Guest, judge: Judge) -> Callable[[str], None]:
+    """Reads what the kernel said of a suite of KUnit tests, which it ran when it booted."""
+
+    def ask(suite: str) -> None:
+        _mount_debugfs(guest)
+        said = guest.run(["cat", f"{_DEBUG}/kunit/{suite}/results"])
+        judge.keep(f"kunit-{suite}.ktap", said.stdout + said.stderr)
+        _judge_ktap(judge, suite, said.stdout)
+
+    return ask
+
+
+def _judge_ktap(judge: Judge, name: str, text: str) -> None:
+    """No test fails, and some pass; where there is nothing to test, none do."""
+    results = ktap.parse(text)
+    wrong = [f"{test}: {one}" for test, one in results.items() if one not in _FINE]
+    judge.expect(f"failures of {name}", wrong, good=[])
+    passed = sum(one == "ok" for one in results.values())
+    judge.note(**{f"passed_{name}": passed})
+    judge.expect(f"{name} tests something", passed > 0, good=True, broken=False)
 
 
 # NS_GET_ID of linux/nsfs.h, _IOR(0xb7, 13, __u64).

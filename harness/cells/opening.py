@@ -9,7 +9,7 @@ from harness.cells.asking import Asker, LabGuests
 from harness.cells.store import Store
 from harness.errors import UsageError
 from harness.jobs import Lab
-from harness.model import Stack
+from harness.model import Kernel, Stack
 from harness.plugin import session
 
 
@@ -38,9 +38,14 @@ def require_scenarios(lab: Lab, base: str, names: Sequence[str]) -> set[str]:
 
 def open_asker(lab: Lab, base: str, *, workers: int = 0) -> Asker:
     """Who asks scenarios with this lab's image, on this host; builds the image if need be."""
-    kernel = lab.kernel(f"vanilla-{base}")
+    store = open_store(lab, lab.kernel(f"vanilla-{base}"))
+    return Asker(builder=lab.builder, store=store, guests=LabGuests(lab, workers=workers))
+
+
+def open_store(lab: Lab, kernel: Kernel) -> Store:
+    """The answers that hold for this lab's image, on this host; ``kernel`` probes it."""
     host = lab.host_for(kernel)
     how = (host.accelerator, host.cpu_model, host.qemu, str(lab.launcher), str(lab.cold))
     store = Store(lab.workspace, [lab.image.digest, *how])
     store.prune()
-    return Asker(builder=lab.builder, store=store, guests=LabGuests(lab, workers=workers))
+    return store

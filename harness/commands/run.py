@@ -15,6 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import questions, scenario
+from harness.cells import opening
+from harness.cells.recall import Recall, keys_of
 from harness.cluster.address import Cluster
 from harness.commands import output
 from harness.commands.opening import add_launcher, open_lab, require_launcher
@@ -47,6 +49,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kernel", type=Path, metavar="FILE", help="a bzImage or vmlinux is")
     parser.add_argument("--config", default="default", help="configuration of the kernels")
     parser.add_argument("--cold", action="store_true", help="boot every guest, fork none")
+    parser.add_argument(
+        "--again", action="store_true", help="with --tree: ask all kernels, also unchanged ones"
+    )
     add_launcher(parser)
     parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
     parser.add_argument("--executor", metavar="E", help="dask://HOST:PORT, whose workers do it")
@@ -87,7 +92,12 @@ def act(options: argparse.Namespace) -> int:
                 or "a base needs the broken families of a scenario: nsaudit stacks",
             )
         scenario.plan_run(folder, list(arms.values()))
-        left = len(arms)
+        recall = None
+        if options.tree and not cluster:
+            store = opening.open_store(lab, lab.kernels[0])
+            recall = Recall(store, keys_of(lab, arms), folder)
+        known = recall.take(arms) if recall and not options.again else frozenset()
+        left = len(arms) - len(known)
 
         def on_outcome(name: str, outcome: Outcome) -> None:
             nonlocal left
@@ -96,15 +106,20 @@ def act(options: argparse.Namespace) -> int:
             screen.step(f"{left} arms left; {what}: {outcome}")
 
         if cluster:
-            store = options.store
-            host = _ask_elsewhere(lab, arms, words, folder, cluster, store, screen, on_outcome)
+            host = _ask_elsewhere(
+                lab, arms, words, folder, cluster, options.store, screen, on_outcome
+            )
         else:
-            host = _make_ready(lab, arms, screen)
+            asked = {name: arm for name, arm in arms.items() if name not in known}
+            host = _make_ready(lab, asked, screen)
             lab.save(folder)
             # A launcher's options may claim what the host has once (--debug: two TCP ports).
-            workers = options.jobs or (1 if by.options else max(1, min(host.cores, len(arms))))
-            screen.step(f"asking {len(arms)} arms")
+            workers = options.jobs or (1 if by.options else max(1, min(host.cores, len(asked))))
+            screen.step(f"asking {len(asked)} arms")
+            words += [word for name in known for word in ("--deselect", name)]
             session.run(names, words, folder, workers, on_outcome)
+            if recall:
+                recall.keep()
         result = RunResult(
             started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=round(time.monotonic() - began, 1),

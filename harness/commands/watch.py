@@ -1,7 +1,8 @@
 """Ask the scenarios again whenever a file of your tree is saved.
 
 What is built and asked is what ``nsaudit run --tree`` does, each time in a process of its own,
-so that a scenario that was edited meanwhile is read again. Saves that come while it runs are
+so that a scenario that was edited meanwhile is read again; kernels that show the symptom are asked
+once. Saves that come while it runs are
 one more round.
 """
 

@@ -3,11 +3,12 @@
 A fragment is a file of ``CONFIG_X=value`` and ``# CONFIG_X is not set`` lines, sorted within
 paragraphs; one that ends in ``.j2`` is a Jinja template. ``configs.toml`` names the
 configurations and lists their fragments; ``absent`` there lists, for each base, the options
-that this base does not have.
+that this base does not have, and ``optional`` those that come with a series.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import re
 from collections.abc import Mapping
@@ -27,10 +28,14 @@ _PROSE = re.compile(r"#(?: .*)?")
 
 @dataclass(frozen=True, slots=True)
 class Kconfig:
-    """Options with their values as ``.config`` writes them; ``n`` for a wanted absence."""
+    """Options with their values as ``.config`` writes them; ``n`` for a wanted absence.
+
+    Those that are ``optional`` are asked for, and may be missing.
+    """
 
     options: Mapping[str, str]
     origins: Mapping[str, str]
+    optional: frozenset[str] = frozenset()
 
     def render(self) -> str:
         """The text of a fragment that says the same, sorted."""
@@ -53,13 +58,18 @@ class Kconfig:
                     f" and {other.options[name]} in {other.origins[name]}",
                     hint="fragments of one configuration must agree: take the line out of one",
                 )
-        return Kconfig({**self.options, **other.options}, {**self.origins, **other.origins})
+        return Kconfig(
+            {**self.options, **other.options},
+            {**self.origins, **other.origins},
+            self.optional | other.optional,
+        )
 
     def without(self, names: frozenset[str]) -> Kconfig:
         """The same less some options."""
         return Kconfig(
             {name: value for name, value in self.options.items() if name not in names},
             self.origins,
+            self.optional,
         )
 
     def find_broken(self, actual: Kconfig) -> dict[str, str]:
@@ -68,6 +78,7 @@ class Kconfig:
             name: actual.options.get(name, "n")
             for name, value in sorted(self.options.items())
             if actual.options.get(name, "n") != value
+            and not (name in self.optional and name not in actual.options)
         }
 
 
@@ -124,6 +135,8 @@ def load(folder: Path, name: str, base: str, values: Mapping[str, object]) -> Kc
             ) from error
         total = total.merged(parse_kconfig(text, path.name))
     absent = table.get("absent", {}).get(base, [])
+    optional = frozenset(f"CONFIG_{one}" for one in table.get("optional", []))
+    total = dataclasses.replace(total, optional=optional & total.options.keys())
     return total.without(frozenset(f"CONFIG_{one}" for one in absent))
 
 

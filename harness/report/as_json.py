@@ -37,6 +37,7 @@ _ARM = _object(
     signature=_TEXT,
     seconds=_SECONDS,
     boot={"enum": ["cold", "warm"]},
+    known={"type": "boolean"},
     evidence={
         "type": "object",
         "properties": {
@@ -128,6 +129,7 @@ def _arm(arm: ArmResult) -> Json:
         "signature": arm.signature,
         "seconds": round(arm.seconds, 3),
         "boot": arm.boot,
+        "known": arm.known,
         "evidence": dict(arm.evidence),
         "checks": render_checks(arm),
         "artifacts": arm.artifacts,

@@ -93,7 +93,7 @@ def _arm_cells(arm: ArmResult) -> tuple[Text, ...]:
         _text(arm.arm.stack),
         _text(arm.arm.expect),
         _text(f"{mark} {arm.outcome}", style),
-        _text(f"{arm.seconds:.1f}"),
+        _text("known" if arm.known else f"{arm.seconds:.1f}"),
     )
 
 

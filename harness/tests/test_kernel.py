@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from pathlib import Path
 from threading import Thread
@@ -280,3 +281,24 @@ def test_a_kernel_that_is_there_does_not_wait_for_a_build(
 
 def test_git_is_there() -> None:
     assert proc.find_tool("git")
+
+
+def test_an_optional_option_may_be_unknown_but_not_off() -> None:
+    wanted = dataclasses.replace(
+        parse_kconfig("CONFIG_A=y\nCONFIG_B=y\n", "f.config"), optional=frozenset({"CONFIG_B"})
+    )
+    assert wanted.find_broken(parse_kconfig("CONFIG_A=y\n", ".config")) == {}
+    off = parse_kconfig("CONFIG_A=y\n# CONFIG_B is not set\n", ".config")
+    assert wanted.find_broken(off) == {"CONFIG_B": "n"}
+    merged = wanted.merged(parse_kconfig("CONFIG_C=y\n", "g.config"))
+    assert merged.find_broken(off) == {"CONFIG_B": "n", "CONFIG_C": "n"}
+    assert merged.without(frozenset({"CONFIG_A"})).optional == {"CONFIG_B"}
+
+
+def test_only_debug_asks_for_the_tests_of_series() -> None:
+    debug, whole = (
+        kconfig.load(PROJECT / "kconfigs", name, "6.12", {"vcpus": 2})
+        for name in ("debug", "default")
+    )
+    assert debug.optional == {"CONFIG_AUDIT_CONTID_KUNIT_TEST", "CONFIG_AUDIT_NS_KUNIT_TEST"}
+    assert whole.optional == frozenset()

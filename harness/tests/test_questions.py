@@ -79,7 +79,7 @@ def test_what_is_not_asked_is_named() -> None:
     assert said in questions.elsewhere([], "default")
     assert questions.elsewhere(["contid-fault"], "debug") == [said]
     assert questions.elsewhere(["contid-set"], "default") == []
-    assert questions.elsewhere([], "fault") == []
+    assert questions.elsewhere(["contid-fault", "contid-set"], "fault") == []
 
 
 def test_nothing_to_ask_says_where_it_is_asked(

@@ -319,6 +319,7 @@ def test_the_json_holds_the_arms(green: RunResult) -> None:
         "signature": "why SYMPTOM",
         "seconds": 1.25,
         "boot": "warm",
+        "known": False,
         "evidence": {"errno": "EPERM", "records": 3, "lost": 0, "boot_s": 0.5},
         "checks": [
             {"name": "errno", "observed": "EPERM", "good": "ECONNREFUSED", "broken": "EPERM"},
