@@ -151,7 +151,12 @@ class Lab:
     # -- guests --------------------------------------------------------------
 
     def machine(
-        self, kernel: Kernel, *, arguments: Sequence[str] = (), payloads: Sequence[Path] = ()
+        self,
+        kernel: Kernel,
+        *,
+        arguments: Sequence[str] = (),
+        payloads: Sequence[Path] = (),
+        lan: bool = False,
     ) -> qemu.Machine:
         """The machine on which a kernel runs with this lab's image."""
         host = self.host_for(kernel)
@@ -169,6 +174,7 @@ class Lab:
             tsc_khz=self._tsc_khz,
             arguments=(*_AUDIT_ARGUMENTS, *arguments),
             forwards=(21, 22),
+            lan=lan,
         )
 
     def _compile(self, payloads: Sequence[Path]) -> list[Path]:
@@ -183,22 +189,24 @@ class Lab:
         arguments: Sequence[str] = (),
         payloads: Sequence[Path] = (),
         warm: bool = False,
+        lan: bool = False,
     ) -> Iterator[Guest]:
         """A running guest on this lab's image; with ``warm`` a fork of a saved one, if possible.
 
-        One saved guest serves all payloads: its forks get them over the channel.
+        One saved guest serves all payloads: its forks get them over the channel. With ``lan`` it
+        has a card for a private network.
         """
         scale = accelerator.scale_of(self.host_for(kernel))
         with contextlib.ExitStack() as stack:
             guest = None
             if warm and not self.cold:
-                bare = self.machine(kernel, arguments=arguments)
+                bare = self.machine(kernel, arguments=arguments, lan=lan)
                 guest = self.saved_guests(kernel).try_fork(bare, folder, stack)
             if guest:
                 for program in self._compile(payloads):
                     guest.put(f"{programs.INSIDE}/{program.name}", program.read_bytes(), 0o755)
             else:
-                machine = self.machine(kernel, arguments=arguments, payloads=payloads)
+                machine = self.machine(kernel, arguments=arguments, payloads=payloads, lan=lan)
                 started = start_guest(machine, folder, by=self.launcher, scale=scale)
                 guest = stack.enter_context(started)
             yield guest

@@ -209,11 +209,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One stack on which a scenario is asked, with what is expected there."""
+    """One stack on which a scenario is asked, with what is expected there.
+
+    ``guests`` is how many guests it takes at a time; plans and results do not keep it.
+    """
 
     scenario: str
     stack: str
     expect: Expect
+    guests: int = field(default=1, compare=False)
 
     @property
     def folder(self) -> str:

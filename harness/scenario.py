@@ -43,7 +43,9 @@ class Question:
     kernel and of stacks that have these series. ``config`` kernel options without their
     prefix, and ``layers`` of the image, are what it cannot do without. ``under`` names the
     configurations under which alone it is asked; none for any. ``boot`` is ``cold`` where it
-    asks about the boot itself and needs one of its own.
+    asks about the boot itself and needs one of its own. ``hosts`` are the names of several
+    guests on a private network, each with the seconds by which its clock is ahead; without
+    them there is one guest.
     """
 
     name: str
@@ -54,6 +56,16 @@ class Question:
     layers: tuple[str, ...] = ()
     under: tuple[str, ...] = ()
     boot: str = BOOTS[0]
+    hosts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def guests(self) -> int:
+        """How many guests an arm of it takes."""
+        return max(1, len(self.hosts))
+
+    def arm(self, stack: str, expect: Expect) -> Arm:
+        """The arm that asks it of a stack."""
+        return Arm(scenario=self.name, stack=stack, expect=expect, guests=self.guests)
 
 
 def plan_arms(
@@ -87,7 +99,7 @@ def plan_arms(
         if not broken or not good:
             continue
         for names, expect in ((broken, Expect.SYMPTOM), (good, Expect.PASS)):
-            arms += [Arm(scenario=question.name, stack=name, expect=expect) for name in names]
+            arms += [question.arm(name, expect) for name in names]
     return tuple(arms)
 
 
@@ -114,8 +126,8 @@ def _plan_feature(
         if not chosen:
             good = [stack.name for stack in able[:1]]
         if good:
-            arms.append(Arm(scenario=question.name, stack=f"vanilla-{base}", expect=Expect.FAIL))
-            arms += [Arm(scenario=question.name, stack=one, expect=Expect.PASS) for one in good]
+            arms.append(question.arm(f"vanilla-{base}", Expect.FAIL))
+            arms += [question.arm(one, Expect.PASS) for one in good]
     return tuple(arms)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ _SCAN_LIMIT_S = 90.0
 
 
 @pytest.fixture(autouse=True)
-def no_leaks(guest: Guest, judge: Judge, arm: Arm, lab: Lab) -> Iterator[None]:
+def no_leaks(guests: Mapping[str, Guest], judge: Judge, arm: Arm, lab: Lab) -> Iterator[None]:
     """Has a good kernel look for objects that nothing points at, after the scenario.
 
     What it finds it says on its console, which has to be clean. Only a guest that booted is
@@ -49,17 +49,22 @@ def no_leaks(guest: Guest, judge: Judge, arm: Arm, lab: Lab) -> Iterator[None]:
     """
     file = lab.kernel(arm.stack).config
     able = file.is_file() and "CONFIG_DEBUG_KMEMLEAK=y\n" in file.read_text()
-    if not able or arm.expect is not Expect.PASS or guest.boot != "cold":
+    cold = all(guest.boot == "cold" for guest in guests.values())
+    if not able or arm.expect is not Expect.PASS or not cold:
         yield
         return
-    _mount_debugfs(guest)
-    # What the boot left is not the scenario's.
-    _kmemleak(guest, "scan", "clear")
+    for guest in guests.values():
+        _mount_debugfs(guest)
+        # What the boot left is not the scenario's.
+        _kmemleak(guest, "scan", "clear")
     yield
     time.sleep(_LEAK_AGE_S)
-    # What was written to lately is told at the second time that nothing points at it.
-    _kmemleak(guest, "scan", "scan")
-    report = guest.get(f"{_DEBUG}/kmemleak").decode(errors="replace")
+    report = ""
+    for guest in guests.values():
+        if not guest.killed:
+            # What was written to lately is told at the second time that nothing points at it.
+            _kmemleak(guest, "scan", "scan")
+            report += guest.get(f"{_DEBUG}/kmemleak").decode(errors="replace")
     judge.keep("kmemleak.txt", report)
     judge.note(leaks=report.count("unreferenced object"))
 

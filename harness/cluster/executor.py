@@ -27,7 +27,7 @@ from harness.cluster.store import Store
 from harness.errors import HarnessError, HostMissing, explain
 from harness.jobs import Lab
 from harness.model import Arm, ArmResult, Host, Outcome
-from harness.plugin import hooks
+from harness.plugin import fixtures
 
 _CONNECT_S = 10.0
 _POLL_S = 5.0
@@ -50,10 +50,19 @@ class _Run:
     out: dict[distributed.Future[Any], tuple[str, str]] = field(default_factory=dict)
 
     def submit(
-        self, kind: str, name: str, job: Callable[..., Any], *given: Any, label: str = ""
+        self,
+        kind: str,
+        name: str,
+        job: Callable[..., Any],
+        *given: Any,
+        label: str = "",
+        guests: int = 1,
     ) -> None:
         """Sends a job; ``kind`` is ``build``, ``image`` or ``arm``, ``label`` for Dask's eyes."""
         needs = self.cluster.guest if kind == "arm" else {"build": 1.0}
+        if guests > 1:
+            # Who takes fewer at a time than an arm needs runs that arm alone.
+            needs = {**needs, "guest": min(float(guests), self._most_guests())}
         key = f"nsaudit-{self.folder.name}-{kind}-{label or name}"
         future = self.client.submit(
             job, self.order, *given, key=key, resources=dict(needs), pure=False
@@ -68,7 +77,12 @@ class _Run:
             if kernel := self.kernels.get(arm.stack):
                 del self.waiting[node]
                 given = (node, arm.folder, self.words, kernel, self.image)
-                self.submit("arm", node, worker.ask, *given, label=arm.folder)
+                self.submit("arm", node, worker.ask, *given, label=arm.folder, guests=arm.guests)
+
+    def _most_guests(self) -> float:
+        """How many guests the worker that takes the most has at a time."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return max((one["resources"].get("guest", 0.0) for one in workers), default=1.0) or 1.0
 
     def require_workers(self, needs: Mapping[str, float]) -> None:
         """Raises HostMissing when no worker offers all of this: Dask would wait for ever."""
@@ -171,7 +185,7 @@ def _finish(
             if kind == "arm":
                 answered = _take_answer(future, going.folder, arms[name])
                 host = host or answered
-                hooks.write_reproduce(going.folder / arms[name].folder, name, going.words, lab)
+                fixtures.write_reproduce(going.folder / arms[name].folder, name, going.words, lab)
                 results = scenario.load_results(going.folder)
                 on_outcome(name, next(r.outcome for r in results if r.arm == arms[name]))
                 continue

@@ -141,8 +141,8 @@ def _wait(child: subprocess.Popen[bytes]) -> None:
 def _pack(folder: Path) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for path in sorted(folder.iterdir()):
+        for path in sorted(folder.rglob("*")):
             # Sockets and the like are of no use elsewhere.
             if path.is_file() and not path.is_symlink():
-                archive.add(path, arcname=path.name)
+                archive.add(path, arcname=str(path.relative_to(folder)))
     return packed.getvalue()

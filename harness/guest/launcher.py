@@ -25,8 +25,6 @@ from harness.errors import DeadlineExceeded, GuestLost, UsageError
 from harness.guest import qemu, vng
 from harness.guest.qemu import Machine, Sockets
 
-_STREAMS = ("channel", "console", "serial", "qmp")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
@@ -90,7 +88,7 @@ class OwnQemu:
         with ExitStack() as stack:
             ends: dict[str, socket.socket] = {}
             theirs: dict[str, socket.socket] = {}
-            for name in _STREAMS:
+            for name in qemu.streams(machine):
                 ends[name], theirs[name] = socket.socketpair()
                 stack.callback(ends[name].close)
                 stack.callback(theirs[name].close)
@@ -138,9 +136,10 @@ class Vng:
         program = vng.require()
         with ExitStack() as stack:
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vng-", dir=folder))
-            waiting = {name: stack.enter_context(_listen(Path(home), name)) for name in _STREAMS}
+            names = qemu.streams(machine)
+            waiting = {name: stack.enter_context(_listen(Path(home), name)) for name in names}
             # Relative to the child's folder: a socket's path holds 107 bytes and no more.
-            sockets = Sockets(**{name: f"path={name}" for name in _STREAMS})
+            sockets = Sockets(**{name: f"path={name}" for name in names})
             argv = vng.guest_command(program, machine, sockets, self.options)
             complaints = stack.enter_context(_open_log(folder, argv))
             child = stack.enter_context(

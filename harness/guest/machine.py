@@ -123,6 +123,8 @@ class Guest:
         self.machine = machine
         self.folder = folder
         self.serial = running.ends["serial"]
+        self.wire = running.ends.get("lan")
+        self.killed = False
         self.scale = scale
         self.boot_s = 0.0
         self.boot = "cold"
@@ -263,11 +265,6 @@ class Guest:
         """What the kernel complained about so far."""
         return console.parse_splats(self._text)
 
-    @property
-    def events(self) -> tuple[str, ...]:
-        """The names of QMP's events so far."""
-        return tuple(name for name, _ in self.monitor.events)
-
     def require_port(self, port: int) -> int:
         """The port on 127.0.0.1 that leads to a forwarded port of the guest."""
         asked = {"command-line": "info usernet"}
@@ -296,6 +293,11 @@ class Guest:
         """Waits for the agent; from then on the guest answers."""
         self.wait_until(lambda: self._hello, limit_s, "the guest's boot")
         self.boot_s = time.monotonic() - began
+
+    def kill(self) -> None:
+        """Ends QEMU in the middle of whatever it does, as a power cut ends a machine."""
+        self.killed = True
+        proc.end(self._child, grace_s=0.0)
 
     def close(self) -> None:
         """Ends QEMU, whatever state it is in, and the thread."""
@@ -391,6 +393,10 @@ class Guest:
     def pause(self) -> None:
         """Stops the virtual machine's processors: a guest that hangs."""
         self.ask_qmp("stop")
+
+    def resume(self) -> None:
+        """Has a paused guest go on; its clocks do not know how long that was."""
+        self.ask_qmp("cont")
 
     def is_stuck(self) -> bool:
         """True when QEMU says that the virtual machine cannot go on (broken KVM does that)."""

@@ -19,6 +19,8 @@ VCPUS = 2
 _ICOUNT_TSC_KHZ = 1_000_000
 # With emulation, the plainest model that Debian's programs run on boots quickest.
 CPU_MODELS: Mapping[str, str] = {"tcg": "qemu64", "kvm": "host"}
+# Which card is the private network's; each host then gets an address of its own.
+LAN_MAC = "02:00:00:00:00:00"
 # QEMU may open what it is told to, and start and become nothing else.
 CONFINED = (
     *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
@@ -50,6 +52,7 @@ class Machine:
 
     ``tsc_khz`` is the host's rate, 0 where it is not known; ``arguments`` are words of the
     kernel's command line; ``forwards`` are TCP ports that the host reaches on 127.0.0.1.
+    With ``lan`` there is a second network card, plugged into a private network of several guests.
     With ``icount``, which emulation alone can do, there is one processor, and time is the
     number of instructions that it ran, one a nanosecond; while it idles, time leaps to the
     next timer. ``ram`` is for guests that are saved or forked; the others' memory is anonymous.
@@ -65,21 +68,29 @@ class Machine:
     arguments: tuple[str, ...] = ()
     forwards: tuple[int, ...] = (22,)
     memory_mib: int = MEMORY_MIB
+    lan: bool = False
     icount: bool = False
     ram: Ram | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sockets:
-    """How QEMU gets at its ends of the four streams, as options of a socket chardev.
+    """How QEMU gets at its ends of the streams: the fifth one is a machine's that has ``lan``.
 
-    ``fd=N`` is a descriptor that it inherits, ``path=P`` a socket to which it connects.
+    ``fd=N`` is a descriptor that it inherits, ``path=P`` a socket to which it connects, as the
+    options of a socket chardev have it.
     """
 
     channel: str
     console: str
     serial: str
     qmp: str
+    lan: str = ""
+
+
+def streams(machine: Machine) -> tuple[str, ...]:
+    """The names of the streams that a machine has."""
+    return ("channel", "console", "serial", "qmp", *(["lan"] if machine.lan else []))
 
 
 def kernel_arguments(machine: Machine) -> tuple[str, ...]:
@@ -146,11 +157,20 @@ def devices(machine: Machine, sockets: Sockets, bus: Bus) -> tuple[str, ...]:
         *("-netdev", "user,id=net,restrict=on,ipv6=off" + _forwards(machine)),
         *("-device", f"virtio-net-{bus},netdev=net"),
     ]
+    if machine.lan:
+        words += ["-netdev", f"stream,id=lan,server=off,{_address(sockets.lan)}"]
+        words += ["-device", f"virtio-net-{bus},netdev=lan,mac={LAN_MAC}"]
     for name, file in _disks(machine).items():
         words += ["-drive", f"id={name},if=none,format=raw,readonly=on,file={_escaped(file)}"]
         # The agent knows a disk by its serial number: its letter depends on the machine.
         words += ["-device", f"virtio-blk-{bus},drive={name},serial={name}"]
     return tuple(words)
+
+
+def _address(socket: str) -> str:
+    """What a chardev calls ``fd=N`` or ``path=P``, as a network back end wants it."""
+    kind, _, value = socket.partition("=")
+    return f"addr.type=fd,addr.str={value}" if kind == "fd" else f"addr.type=unix,addr.path={value}"
 
 
 def _disks(machine: Machine) -> Mapping[str, Path]:

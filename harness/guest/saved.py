@@ -106,7 +106,7 @@ def fork(
     with start_guest(private, folder, by=by, scale=scale, await_hello=False, said=said) as guest:
         try:
             _migrate(guest, saved / STATE, "migrate-incoming", os.O_RDONLY)
-            guest.ask_qmp("cont")
+            guest.resume()
             guest.transmit(channel.fork_frame(time.time_ns(), os.urandom(64)))
             guest.await_hello(began)
         except GuestLost as error:

@@ -8,38 +8,41 @@ runs for tests without the marker.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import shlex
+import re
 import signal
-import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
-from harness import scenario
+from harness import scenario, slots
 from harness.errors import DeadlineExceeded, GuestCrashed, HarnessError, explain
-from harness.guest import launcher, serial, ssh
-from harness.guest.machine import Guest
 from harness.image.layer import LAYERS
 from harness.jobs import Lab
 from harness.model import Arm, ArmResult, Expect, Outcome
-from harness.scenario import Judge, Question
-from harness.workspace import PROJECT, Workspace
+from harness.plugin.fixtures import ARM_LIMIT_S
+from harness.plugin.state import (
+    began_key,
+    boot_key,
+    judge_key,
+    lab_of,
+    run_folder,
+    run_key,
+)
+from harness.scenario import Question
 
-# On a host that boots in no remarkable time; where it is slower an arm has longer.
-ARM_LIMIT_S = 120.0
-_MARKER_KEYS = frozenset({"broken", "good", "feature", "config", "layers", "under", "boot"})
+pytest_plugins = ["harness.plugin.fixtures"]
+_MARKER_KEYS = frozenset(
+    {"broken", "good", "feature", "config", "layers", "under", "boot", "hosts"}
+)
+_HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+# A private network is for a few: each host is a guest with its own memory.
+_HOSTS_MOST = 8
 
-_lab_key = pytest.StashKey[Lab]()
-_run_key = pytest.StashKey[Path]()
-_judge_key = pytest.StashKey[Judge]()
 _phases_key = pytest.StashKey[list[tuple[Outcome, str]]]()
-_began_key = pytest.StashKey[float]()
-_boot_key = pytest.StashKey[str]()
 arms_key = pytest.StashKey[dict[str, Arm]]()
 
 
@@ -66,41 +69,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers, and the folder that all processes of a run share."""
     config.addinivalue_line(
         "markers",
-        "scenario(broken, good, feature, config, layers, under, boot): one question, asked of the"
-        " stacks of these families; broken ones, or those without the feature, must show the"
-        " symptom",
+        "scenario(broken, good, feature, config, layers, under, boot, hosts): one question, asked"
+        " of the stacks of these families; broken ones, or those without the feature, must show"
+        " the symptom",
     )
     worker = getattr(config, "workerinput", None)
     if worker is not None:
-        config.stash[_run_key] = Path(worker["run_folder"])
+        config.stash[run_key] = Path(worker["run_folder"])
     elif folder := config.getoption("--run-folder", None):
-        config.stash[_run_key] = folder
+        config.stash[run_key] = folder
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
     """Tells a worker of pytest-xdist which run it belongs to."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]
-    node.workerinput["run_folder"] = str(_run_folder(config))  # type: ignore[attr-defined]
-
-
-def _lab(config: pytest.Config) -> Lab:
-    if _lab_key not in config.stash:
-        workspace = Workspace.default()
-        lab = Lab(workspace, config=config.getoption("--kernel-config"))
-        if folder := config.getoption("--lab") or config.stash.get(_run_key, None):
-            lab.restore(folder)
-        if text := config.getoption("--launcher"):
-            lab.launcher = launcher.parse(text)
-        lab.cold |= config.getoption("--cold")
-        config.stash[_lab_key] = lab
-    return config.stash[_lab_key]
-
-
-def _run_folder(config: pytest.Config) -> Path:
-    if _run_key not in config.stash:
-        config.stash[_run_key] = Workspace.default().new_run()
-    return config.stash[_run_key]
+    node.workerinput["run_folder"] = str(run_folder(config))  # type: ignore[attr-defined]
 
 
 # -- collection ------------------------------------------------------------------
@@ -120,14 +104,27 @@ def _question(metafunc: pytest.Metafunc, marker: pytest.Mark) -> Question:
         raise pytest.UsageError(
             f"scenario {name}: no guest is {boot!r}; boot is {' or '.join(scenario.BOOTS)}"
         )
+    hosts = _hosts(name, said.pop("hosts", {}))
     lists = {key: tuple(value) for key, value in said.items()}
-    question = Question(name=name, boot=boot, **lists)
+    question = Question(name=name, boot=boot, hosts=hosts, **lists)
     known = [layer.name for layer in LAYERS]
     if odd := [layer for layer in question.layers if layer not in known]:
         raise pytest.UsageError(
             f"scenario {name}: the image has no layer {odd[0]!r}; it has {', '.join(known)}"
         )
     return question
+
+
+def _hosts(scenario: str, said: object) -> Mapping[str, float]:
+    """The names of hosts, and by how many seconds each one's clock is ahead."""
+    if isinstance(said, dict) and len(said) <= _HOSTS_MOST:
+        named = all(isinstance(name, str) and _HOST_NAME.fullmatch(name) for name in said)
+        if named and all(isinstance(ahead, int | float) for ahead in said.values()):
+            return {str(name): float(ahead) for name, ahead in said.items()}
+    raise pytest.UsageError(
+        f"scenario {scenario}: hosts are up to {_HOSTS_MOST} names, each with the seconds by"
+        " which its clock is ahead: hosts={'north': 0, 'south': 2.5}"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -137,7 +134,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     question = _question(metafunc, marker)
     try:
-        arms = find_arms(question, _lab(metafunc.config), metafunc.config)
+        arms = find_arms(question, lab_of(metafunc.config), metafunc.config)
     except HarnessError as error:
         raise pytest.UsageError(explain(error)) from error
     metafunc.parametrize(
@@ -161,9 +158,7 @@ def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm,
         for name in exactly:
             if name not in known:
                 lab.catalogue.require_stack(name)
-        return tuple(
-            Arm(scenario=question.name, stack=name, expect=Expect.PASS) for name in exactly
-        )
+        return tuple(question.arm(name, Expect.PASS) for name in exactly)
     stacks = dict(lab.catalogue.stacks)
     for kernel in lab.kernels:
         # A developer's tree or a ready kernel: a stack without patches of ours.
@@ -198,7 +193,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[arms_key] = arms
     worker = hasattr(session.config, "workerinput")
     if arms and not worker and not session.config.getoption("collectonly"):
-        folder = _run_folder(session.config)
+        folder = run_folder(session.config)
         if not (folder / "plan.json").exists():
             scenario.plan_run(folder, list(arms.values()))
 
@@ -209,116 +204,30 @@ def _arm_of(item: pytest.Item) -> Arm | None:
     return arm if isinstance(arm, Arm) else None
 
 
-# -- an arm ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def arm(request: pytest.FixtureRequest) -> Arm:
-    """The stack on which the scenario is asked, and what is expected there."""
-    chosen: Arm = request.param
-    return chosen
-
-
-@pytest.fixture
-def judge(request: pytest.FixtureRequest, arm: Arm) -> Judge:
-    """Where a scenario says what it saw."""
-    folder = _run_folder(request.config) / arm.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    options = request.config.option
-    words = [word for base in options.base for word in ("--base", base)]
-    words += [word for stack in options.stack for word in ("--stack", stack)]
-    words += [word for stack in options.exactly for word in ("--exactly", stack)]
-    words += ["--kernel-config", options.kernel_config]
-    write_reproduce(folder, request.node.nodeid, words, _lab(request.config))
-    made = request.node.stash[_judge_key] = Judge(arm, folder)
-    return made
-
-
-def write_reproduce(folder: Path, node: str, words: Sequence[str], lab: Lab) -> None:
-    """Writes a script that asks this one arm again, with the same kernel and image.
-
-    ``folder`` is the arm's, in the run's, ``node`` pytest's name below the project, and
-    ``words`` what chose the arms. The script finds what the run used above its own folder, so
-    that both can be moved together.
-    """
-    argv = [sys.executable, "-m", "pytest", node, *words]
-    argv += ["--launcher", str(lab.launcher), *(["--cold"] if lab.cold else [])]
-    script = folder / "reproduce"
-    script.write_text(
-        "#!/bin/sh\n"
-        'run=$(cd "$(dirname "$0")/.." && pwd) &&\n'
-        f"cd {shlex.quote(str(PROJECT))} &&\n"
-        f"NSAUDIT_STATE={shlex.quote(str(lab.workspace.root))} exec {shlex.join(argv)}"
-        ' --lab "$run"\n'
-    )
-    script.chmod(0o755)
-
-
-@pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Lab:
-    """Kernels, image and host."""
-    return _lab(request.config)
-
-
-@pytest.fixture
-def payloads() -> tuple[Path, ...]:
-    """C files that are compiled for the guest, in ``/run/nsaudit``; scenarios override it."""
-    return ()
-
-
-@pytest.fixture
-def guest(
-    request: pytest.FixtureRequest,
-    arm: Arm,
-    judge: Judge,
-    lab: Lab,
-    payloads: Sequence[Path],
-) -> Iterator[Guest]:
-    """A fresh guest with the arm's kernel; it must end in good order, its console clean."""
-    kernel = lab.kernel(arm.stack)
-    marker = request.node.get_closest_marker("scenario")
-    said = marker.kwargs if marker else {}
-    warm = said.get("boot") != "cold"
-    with lab.guest(kernel, judge.folder, payloads=payloads, warm=warm) as running:
-        request.node.stash[_boot_key] = running.boot
-        if warm and lab.why_cold:
-            judge.note(cold=lab.why_cold)
-        lab.verify_config(kernel, running, said.get("config", ()))
-        _extend_limit(request.node, running.scale)
-        judge.note(release=kernel.release, boot_s=round(running.boot_s, 3))
-        if kernel.config.is_file():
-            judge.keep("config.txt", kernel.config.read_bytes())
-        yield running
-        running.end()
-
-
-@pytest.fixture
-def console_login(guest: Guest, judge: Judge) -> Iterator[serial.Console]:
-    """The guest's second console, on which nothing but logins happens."""
-    with serial.open_console(guest, judge.folder / "transcript-console.txt") as console:
-        yield console
-
-
-@pytest.fixture
-def ssh_client(guest: Guest) -> Iterator[ssh.Client]:
-    """SSH connections to the guest, and through it into its containers."""
-    with contextlib.closing(ssh.Client(guest)) as client:
-        yield client
-
-
 # -- its outcome -----------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Limits an arm as a whole: whatever waits without a deadline of its own ends here."""
-    if _arm_of(item) is None:
+    """Limits an arm as a whole: whatever waits without a deadline of its own ends here.
+
+    The time that it waits for its turn does not count.
+    """
+    arm = _arm_of(item)
+    if arm is None:
         return (yield)
+    # How many guests may run at a time is what --jobs says, and that many workers there are.
+    number = getattr(item.config, "workerinput", {}).get("workercount", 1)
+    with slots.take(run_folder(item.config) / ".guests", number, arm.guests):
+        return (yield from _limited(item))
+
+
+def _limited(item: pytest.Item) -> Generator[None, object, object]:
     item.stash[_phases_key] = []
-    item.stash[_began_key] = time.monotonic()
+    item.stash[began_key] = time.monotonic()
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        past = time.monotonic() - item.stash[_began_key]
+        past = time.monotonic() - item.stash[began_key]
         raise DeadlineExceeded(f"the arm did not end within {past:.0f} s")
 
     before = signal.signal(signal.SIGALRM, on_alarm)
@@ -328,12 +237,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _extend_limit(item: pytest.Item, scale: float) -> None:
-    """Gives an arm as much more time as its guest's own limits have."""
-    past = time.monotonic() - item.stash[_began_key]
-    signal.setitimer(signal.ITIMER_REAL, max(ARM_LIMIT_S * scale - past, 1.0))
 
 
 def _classify(error: BaseException) -> tuple[Outcome, str]:
@@ -364,9 +267,9 @@ def pytest_runtest_makereport(
     if call.excinfo is not None:
         phases.append(_classify(call.excinfo.value))
     elif call.when == "call":
-        phases.append(item.stash[_judge_key].conclude())
+        phases.append(item.stash[judge_key].conclude())
     result = _result(item, arm, phases)
-    scenario.store_result(_run_folder(item.config), result)
+    scenario.store_result(run_folder(item.config), result)
     report.user_properties.append(("outcome", str(result.outcome)))
     if call.when == "call" or (call.when == "teardown" and call.excinfo is not None):
         expected = result.as_expected
@@ -379,13 +282,13 @@ def pytest_runtest_makereport(
 
 def _result(item: pytest.Item, arm: Arm, phases: Sequence[tuple[Outcome, str]]) -> ArmResult:
     outcome = scenario.worst([one for one, _ in phases])
-    judge = item.stash.get(_judge_key, None)
+    judge = item.stash.get(judge_key, None)
     return ArmResult(
         arm=arm,
         outcome=outcome,
         signature=next((why for one, why in phases if one is outcome), "it has not ended"),
-        seconds=time.monotonic() - item.stash[_began_key],
-        boot=item.stash.get(_boot_key, "cold"),
+        seconds=time.monotonic() - item.stash[began_key],
+        boot=item.stash.get(boot_key, "cold"),
         checks=tuple(judge.checks) if judge else (),
         evidence=dict(judge.evidence) if judge else {},
         artifacts=str(judge.folder) if judge else "",

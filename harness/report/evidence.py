@@ -1,7 +1,8 @@
 """What an arm left behind, as text that is safe to show.
 
 Owns the reading of artifact folders (``console.log``, ``records*.log``, ``transcript-*.txt``
-and the like), and which checks of an arm are worth a reader's eye. Knows no output format.
+and the like; where there were several hosts, a folder for each), and which checks of an arm are
+worth a reader's eye. Knows no output format.
 """
 
 from __future__ import annotations
@@ -70,15 +71,18 @@ def find_reproduce(arm: ArmResult) -> Path | None:
 
 
 def list_files(arm: ArmResult) -> tuple[Path, ...]:
-    """The plain text artifacts, by name."""
+    """The plain text artifacts, by name; those of single hosts come last."""
     if not arm.artifacts:
         return ()
-    try:
-        found = sorted(Path(arm.artifacts).iterdir())
-    except OSError:
-        # An arm that never ran has no folder, and a report must still be written.
-        return ()
+    # An arm that never ran has no folder, and a report must still be written.
+    folder = Path(arm.artifacts)
+    found = [*sorted(folder.glob("*")), *sorted(folder.glob("*/*"))]
     return tuple(one for one in found if one.suffix in (".log", ".txt") and one.is_file())
+
+
+def name_of(path: Path, arm: ArmResult) -> str:
+    """What a report calls an artifact: ``records.log``, or ``HOST/records.log``."""
+    return str(path.relative_to(arm.artifacts))
 
 
 def read_end(path: Path, limit: int) -> tuple[str, int]:
@@ -97,8 +101,19 @@ def read_end(path: Path, limit: int) -> tuple[str, int]:
 
 
 def read_console(arm: ArmResult, lines: int) -> str:
-    """The last lines of the arm's console, without the empty ones at the end."""
+    """The last lines of the arm's console, without the empty ones at the end.
+
+    Where there were several hosts, those of each, below its name.
+    """
     if not arm.artifacts:
         return ""
-    text, _ = read_end(Path(arm.artifacts, CONSOLE), lines * 400)
+    own = Path(arm.artifacts, CONSOLE)
+    if own.is_file():
+        return _last_lines(own, lines)
+    hosts = sorted(Path(arm.artifacts).glob(f"*/{CONSOLE}"))
+    return "\n".join(f"{one.parent.name}:\n{_last_lines(one, lines)}" for one in hosts)
+
+
+def _last_lines(path: Path, lines: int) -> str:
+    text, _ = read_end(path, lines * 400)
     return "\n".join(text.rstrip().splitlines()[-lines:])

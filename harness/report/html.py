@@ -195,12 +195,16 @@ def _view_scenario(one: ScenarioResult, names: Anchors, seen: dict[str, str]) ->
 
 def _view_arm(arm: ArmResult, names: Anchors, seen: dict[str, str]) -> ArmView:
     anchor = names.make("arm", arm.arm.scenario, arm.arm.stack)
-    files = {path.name: _view_file(path, anchor, names) for path in evidence.list_files(arm)}
+    files = {
+        name: _view_file(path, name, anchor, names)
+        for path in evidence.list_files(arm)
+        for name in [evidence.name_of(path, arm)]
+    }
     files = {name: file for name, file in files.items() if file.text.strip()}
     command = files.pop(_COMMAND, None)
     console = files.pop(evidence.CONSOLE, None)
-    records = [f for f in files.values() if re.fullmatch(r"records.*\.log", f.name)]
-    transcripts = [f for f in files.values() if re.fullmatch(r"transcript-.*\.txt", f.name)]
+    records = [f for f in files.values() if re.search(r"(^|/)records[^/]*\.log$", f.name)]
+    transcripts = [f for f in files.values() if re.search(r"(^|/)transcript-[^/]*\.txt$", f.name)]
     others = [f for f in files.values() if f not in records and f not in transcripts]
     script = evidence.find_reproduce(arm)
     return ArmView(
@@ -237,9 +241,9 @@ def view_check(check: Check, expect: Expect) -> Row:
     return Row(check=check, wanted=wanted, differs=check.observed != wanted, reads=reads)
 
 
-def _view_file(path: Path, arm: str, names: Anchors) -> File:
+def _view_file(path: Path, name: str, arm: str, names: Anchors) -> File:
     text, left_off = evidence.read_end(path, FILE_LIMIT)
-    return File(name=path.name, anchor=names.make(arm, path.name), text=text, left_off=left_off)
+    return File(name=name, anchor=names.make(arm, name), text=text, left_off=left_off)
 
 
 def _once(file: File, seen: dict[str, str]) -> File:

@@ -13,7 +13,7 @@ ROOT = Path(harness.__file__).parent
 # Left to right; a module may import its own room and those before it.
 ROOMS = (
     ("model", "errors"),
-    ("workspace", "proc"),
+    ("workspace", "proc", "slots"),
     ("debian", "cc"),
     ("kernel",),
     ("image",),

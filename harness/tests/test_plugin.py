@@ -35,7 +35,8 @@ def collect(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> list[l
 def test_a_marker_gives_a_scenario_its_arms(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for stacks in collect(monkeypatch, tmp_path, 'layers=["pam-1.2"]', 'boot="cold"'):
+    right = ['layers=["pam-1.2"]', 'boot="cold"', 'hosts={"north": 0, "south": -2.5}']
+    for stacks in collect(monkeypatch, tmp_path, *right):
         assert sorted(stacks) == ["userns-eperm-6.12", "vanilla-6.12"]
 
 
@@ -46,6 +47,7 @@ def test_a_marker_that_asks_for_what_there_is_not_is_refused(
         'layers=["pam-9"]': "the image has no layer 'pam-9'; it has pam-1.2",
         'layer=["pam-1.2"]': "the marker does not know 'layer'",
         'boot="tepid"': "no guest is 'tepid'; boot is warm or cold",
+        'hosts={"North": 0}': "hosts are up to 8 names, each with the seconds",
         'good=["nothing"]': "names a family 'nothing' that is not in stacks.toml",
     }
     with pytest.raises(UsageError) as refused:

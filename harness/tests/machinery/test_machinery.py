@@ -24,6 +24,7 @@ BROKEN_GUESTS = {
     "oops": Outcome.CRASH,
     "dead-guest": Outcome.ERROR,
     "lost-record": Outcome.FAIL,
+    "lost-host": Outcome.ERROR,
 }
 
 
@@ -47,6 +48,16 @@ def test_the_good_kernel_in_both_slots_is_vacuous(tmp_path: Path) -> None:
     assert [arm.outcome for arm in result.arms] == [Outcome.PASS, Outcome.PASS]
     assert result.verdict is Verdict.VACUOUS
     assert status == 1
+
+
+@pytest.mark.parametrize("launcher", ["qemu", "vng"])
+def test_hosts_can_be_cut_off_and_paused_and_killed(launcher: str, tmp_path: Path) -> None:
+    result, _ = ask("hosts", tmp_path, launcher)
+    for arm in result.arms:
+        assert arm.outcome is Outcome.PASS, arm
+        assert arm.boot == ("warm" if launcher == "qemu" else "cold")
+        for host in ("north", "south", "east"):
+            assert "Linux version" in Path(arm.artifacts, host, "console.log").read_text()
 
 
 @pytest.mark.parametrize("launcher", ["qemu", "vng"])
