@@ -21,6 +21,7 @@ from harness.audit.records import Event, Trail
 from harness.errors import DeadlineExceeded, GuestToolMissing
 from harness.guest import serial, ssh
 from harness.guest.container import Container, start_container
+from harness.guest.hosts import Hosts
 from harness.guest.machine import Answer, Guest, Job
 from harness.jobs import Lab
 from harness.model import Arm, Expect
@@ -94,12 +95,18 @@ def payloads() -> tuple[Path, ...]:
 
 @dataclass
 class Daemon:
-    """Debian's auditd, in the guest or in a container ``box``, and the trail that it writes."""
+    """Debian's auditd, in the guest or in a container ``box``, and the trail that it writes.
+
+    Where there are several hosts, ``host`` is the name of its own, and ``seen`` is all theirs:
+    for each how many records the kernel lost, and how many there are.
+    """
 
     guest: Guest
     judge: Judge
     box: Container | None = None
     marks: int = field(default=0)
+    host: str = ""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def run(self) -> Callable[..., Answer]:
@@ -137,10 +144,12 @@ class Daemon:
                 raise DeadlineExceeded(f"a marker does not arrive in {LOG}")
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
-        self.judge.keep(name, text)
+        self.judge.keep(f"{self.host}/{name}" if self.host else name, text)
         trail = Trail.parse(text)
         if not self.box:
-            self.judge.note(lost=self.lost(), records=len(trail.records))
+            self.seen[self.host] = self.lost(), len(trail.records)
+            lost, found = (sum(counts) for counts in zip(*self.seen.values(), strict=True))
+            self.judge.note(lost=lost, records=found)
         return trail
 
     def lost(self) -> int:
@@ -152,6 +161,13 @@ class Daemon:
 def daemon(guest: Guest, judge: Judge) -> Daemon:
     """The daemon, not started yet."""
     return Daemon(guest, judge)
+
+
+@pytest.fixture
+def daemons(hosts: Hosts, judge: Judge) -> Mapping[str, Daemon]:
+    """The daemon of each host, not started yet."""
+    seen: dict[str, tuple[int, int]] = {}
+    return {name: Daemon(one, judge, host=name, seen=seen) for name, one in hosts.items()}
 
 
 @pytest.fixture
