@@ -199,6 +199,33 @@ def test_the_end_of_a_file_is_kept(tmp_path: Path) -> None:
     assert evidence.read_end(tmp_path / "none", 4) == ("", 0)
 
 
+def test_the_artifacts_of_several_hosts_are_all_there(folder: Path) -> None:
+    arm = make_arm(folder, "s", GOOD, Expect.PASS, Outcome.CRASH, clocks__txt="0 5\n")
+    for host in ("north", "south"):
+        place = Path(arm.artifacts, host)
+        place.mkdir()
+        (place / "console.log").write_text(f"{host} boots\n{host} BUG\n")
+        (place / "records.log").write_text(f"type=USER msg=audit(1.000:1): on={host}\n")
+        (place / "qemu.sock").write_text("none of the reader's business")
+    names = [evidence.name_of(path, arm) for path in evidence.list_files(arm)]
+    wanted = [
+        f"{host}/{kind}.log" for host in ("north", "south") for kind in ("console", "records")
+    ]
+    assert names == ["clocks.txt", *wanted]
+    assert evidence.read_console(arm, 1).splitlines() == [
+        "north:",
+        "north BUG",
+        "south:",
+        "south BUG",
+    ]
+    run = make_run(folder, ScenarioResult(name="s", verdict=Verdict.BROKEN_TEST, arms=(arm,)))
+    text = html.render(run)
+    assert "on=north" in text
+    assert "on=south" in text
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+
+
 # -- terminal --------------------------------------------------------------------------
 
 
