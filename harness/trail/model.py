@@ -23,6 +23,7 @@ BY_ID, BY_NAMESPACES, BY_DESCENT, HOST, UNKNOWN = "id", "namespaces", "descent",
 NO_SPEECH = "its kernel names neither containers nor namespaces"
 LOST = "its CONTAINER_ID is missing, and nothing else tells"
 DAMAGED = "a record of it is damaged"
+PACKET = "it is a packet's, and its kernel only names the namespaces of tasks"
 
 _ATTRIBUTED = {
     **{"boot": "int32", "time_ms": "int64", "serial": "int64", "container": "string"},
@@ -202,17 +203,18 @@ class Model:
                 {
                     **{"boot": era.boot, "spaces": era.spaces, "container": era.container},
                     **{"since": era.since, "until": era.until, "net": era.net},
+                    "parents": era.parents,
                 }
                 for era in self.eras
             ],
             {
                 **{"boot": "int32", "spaces": "string", "container": "string"},
-                **{"since": "int64", "until": "int64", "net": "string"},
+                **{"since": "int64", "until": "int64", "net": "string", "parents": "string"},
             },
         )
         joined = self._infos().inner_join(eras, ["boot", "spaces"])
         joined = joined.filter(joined.serial >= joined.since, joined.serial < joined.until)
-        return joined.select(*KEY, "spaces", "net", "container", "since")
+        return joined.select(*KEY, "spaces", "net", "container", "parents", "since")
 
     @property
     def speech(self) -> dict[int, set[str]]:
@@ -245,9 +247,10 @@ class Model:
         orphans = self._orphans
         if both:
             told = self._meaning_of_sets().inner_join(
-                self.infos.semi_join(orphans, list(KEY)).drop("container"),
+                self.infos.semi_join(orphans, list(KEY)).drop("container", "parents"),
                 ["boot", "spaces", "since"],
             )
+            told = told.mutate(parents=ibis.literal(""))
             parts.append(_named(told, BY_NAMESPACES))
         rows = self._descended(orphans) if "contid" in set().union(*speech.values()) else []
         descended = _table(rows, _ATTRIBUTED)
@@ -260,14 +263,15 @@ class Model:
         rows = [
             {
                 **{"boot": era.boot, "time_ms": round(one.time_s * 1000), "serial": one.serial},
-                **{"container": era.container, "parents": "", "role": role},
+                **{"container": era.container, "parents": era.parents, "role": role},
                 "reason": BY_NAMESPACES,
             }
             for era in self.eras
             for role, one in (("birth", era.born), ("end", era.ended))
             if one and era.container and era.boot in boots
         ]
-        return _table(rows, _ATTRIBUTED)
+        # Several sets may have the namespace that names the container.
+        return _table(rows, _ATTRIBUTED).distinct()
 
     def _meaning_of_sets(self) -> Any:
         """Sets of namespaces in which only tasks of one container were seen."""
@@ -345,18 +349,21 @@ class Model:
                 damaged=ibis._.damage.max() > 0,
                 daemon=ibis._.kind.isin(daemon or [-9]).any(),
                 ended=(ibis._.kind == self.index.kind("NS_DEL")).any(),
+                packet=(ibis._.kind == self.index.kind("NETFILTER_PKT")).any(),
             )
             .anti_join(self.attributed, list(KEY))
         )
         orphans = self._orphans.select(*KEY).distinct().mutate(lost=True)
         events = events.left_join(orphans, list(KEY))
-        events = events.select(*KEY, "damaged", "daemon", "ended", "lost")
+        events = events.select(*KEY, "damaged", "daemon", "ended", "packet", "lost")
         silent = [boot for boot, words in self.speech.items() if not words] or [-9]
+        of_tasks = [boot for boot, words in self.speech.items() if words == {"nsid"}] or [-9]
         lost = events.lost.fill_null(False)
+        placeless = events.packet & events.boot.isin(of_tasks)
         return events.mutate(
             reason=ibis.cases(
                 (events.daemon, HOST),
-                (events.damaged | lost | events.boot.isin(silent), UNKNOWN),
+                (events.damaged | lost | placeless | events.boot.isin(silent), UNKNOWN),
                 else_=HOST,
             ),
             why=ibis.cases(
@@ -364,10 +371,11 @@ class Model:
                 (events.damaged, DAMAGED),
                 (lost, LOST),
                 (events.ended, "no task makes a namespace end"),
+                (placeless, PACKET),
                 (events.boot.isin(silent), NO_SPEECH),
                 else_="its kernel would have named a container",
             ),
-        ).drop("damaged", "daemon", "ended", "lost")
+        ).drop("damaged", "daemon", "ended", "packet", "lost")
 
     # -- texts -----------------------------------------------------------------------------
 
@@ -409,7 +417,7 @@ def _named(table: Any, reason: str) -> Any:
     return table.select(
         *KEY,
         "container",
-        parents=ibis.literal(""),
+        "parents",
         role=ibis.literal("subject"),
         reason=ibis.literal(reason),
     ).distinct()

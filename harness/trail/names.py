@@ -2,7 +2,7 @@
 
 A file is JSON, and one of these::
 
-    {"4711": "web", "HOST/ns:mnt4026532174+4": "web"}      ids, of one host or of all
+    {"4711": "web", "HOST/ns:mnt4026532174": "web"}      ids, of one host or of all
     runc's state.json                                      id, init_process_pid, namespace_paths
     containerd's list (ctr container info)                 ID, Labels
     kubectl get pods -o json                               items[].metadata and .status
