@@ -15,6 +15,7 @@ from harness.commands import (
     bench,
     bisect,
     build,
+    compare,
     doctor,
     exec,
     fetch,
@@ -50,6 +51,7 @@ _COMMANDS = (
     scenarios,
     doctor,
     trail,
+    compare,
     bench,
 )
 _TAKE_REST = (run.act, exec.act, shell.act)

@@ -128,11 +128,12 @@ def cost(plan: Plan) -> Iterator[Figure]:
     for number in range(1, boots + 1):
         for name in stacks:
             plan.on_step(f"counting instructions, guest {number} of {boots} on {name}")
-            seen[name].append(_observe(plan, kernels[name]))
+            seen[name].append(observe(plan, kernels[name]))
     yield from compare(base, seen)
 
 
-def _observe(plan: Plan, kernel: Kernel) -> Seen:
+def observe(plan: Plan, kernel: Kernel) -> Seen:
+    """What one guest on a kernel counts."""
     machine = dataclasses.replace(
         plan.lab.machine(kernel, payloads=_PAYLOADS),
         accelerator="tcg",

@@ -29,6 +29,7 @@ ROOMS = (
     ("cluster",),
     ("cells",),
     ("bench",),
+    ("compare",),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -108,7 +109,8 @@ def test_only_the_plugin_knows_pytest_and_only_the_command_line_exits() -> None:
         text = path.read_text()
         assert ("import pytest" not in text) or room_of(path) == "plugin", path
         assert ("sys.exit(" not in text) or path.name == "cli.py", path
-        assert "subprocess.run(" not in text, path
+        # What runs in a guest has no door of ours.
+        assert "subprocess.run(" not in text or "payload" in path.parts, path
 
 
 def test_the_generic_rooms_do_not_speak_of_audit() -> None:

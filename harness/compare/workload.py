@@ -1,0 +1,83 @@
+"""Runs the workload in guests, one for each host, and keeps what they logged and said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.compare.designs import Design, strip
+from harness.compare.truth import RULE, Facts, Log, read_facts
+from harness.errors import DeadlineExceeded, HarnessError
+from harness.guest.machine import Guest
+from harness.jobs import Lab
+from harness.model import Kernel
+
+HOSTS = ("a", "b")
+SAID, LOG = "truth.jsonl", "audit.log"
+_PAYLOAD = Path(__file__).with_name("payload")
+# Where it is a package in the guest, as it is here.
+_PATH, _MODULE = "/run/python", "harness.compare.payload.workload"
+_IN_GUEST = "/var/log/audit/audit.log"
+_CALLS = ("mkdir", "kill")
+_LIMIT_S = 180.0
+_SYNC_LIMIT_S = 15.0
+_MARK = "nsaudit-compare-end"
+
+
+def run(lab: Lab, kernel: Kernel, folder: Path, on_step: Callable[[str], None]) -> None:
+    """Keeps ``HOST/audit.log`` and ``HOST/truth.jsonl``. Raises HarnessError for lost records."""
+    for host in HOSTS:
+        on_step(f"running the workload of host {host} on {kernel.stack}")
+        with lab.guest(kernel, folder / host, warm=True) as guest:
+            _run(guest, host, folder / host)
+            guest.end()
+
+
+def _run(guest: Guest, host: str, folder: Path) -> None:
+    guest.run(["auditd"]).require()
+    for call in _CALLS:
+        rule = ["-a", "always,exit", "-F", "arch=b64", "-S", call, "-k", RULE]
+        guest.run(["auditctl", *rule]).require()
+    place = f"{_PATH}/{_MODULE.rpartition('.')[0].replace('.', '/')}"
+    guest.run(["mkdir", "-p", place]).require()
+    for path in _PAYLOAD.glob("*.py"):
+        guest.put(f"{place}/{path.name}", path.read_bytes())
+    said = guest.run(
+        ["python3", "-m", _MODULE, host], env={"PYTHONPATH": _PATH}, deadline_s=_LIMIT_S
+    )
+    (folder / SAID).write_text(said.stdout, encoding="utf-8")
+    (folder / "transcript-workload.txt").write_text(said.stderr, encoding="utf-8")
+    said.require()
+    (folder / LOG).write_bytes(_read_log(guest))
+    status = guest.run(["auditctl", "-s"]).require().stdout
+    if "\nlost 0\n" not in status:
+        raise HarnessError(f"host {host} lost records: {status!r}")
+
+
+def _read_log(guest: Guest) -> bytes:
+    """All records up to now, once they have arrived."""
+    guest.run(["auditctl", "-m", _MARK]).require()
+    end = time.monotonic() + _SYNC_LIMIT_S * guest.scale
+    pause = 0.02
+    while _MARK.encode() not in (log := guest.get(_IN_GUEST)):
+        if time.monotonic() > end:
+            raise DeadlineExceeded(f"a marker does not arrive in {_IN_GUEST}")
+        time.sleep(pause)
+        pause = min(2 * pause, 0.5)
+    return log
+
+
+def read(folder: Path, designs: Sequence[Design]) -> tuple[Facts, Mapping[str, Mapping[str, Log]]]:
+    """What was said in a run, and each design's logs by host, kept as ``DESIGN/HOST/audit.log``."""
+    lines: list[str] = []
+    logs: dict[str, dict[str, Log]] = {design.name: {} for design in designs}
+    for host in HOSTS:
+        lines += (folder / host / SAID).read_text(encoding="utf-8").splitlines()
+        whole = (folder / host / LOG).read_bytes()
+        for design in designs:
+            path = folder / design.name / host / LOG
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(strip(whole, design))
+            logs[design.name][host] = Log(path.read_bytes())
+    return read_facts(lines), logs
