@@ -26,10 +26,13 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "units": suites.units,
     "cost": cost.cost,
     "trail": trails.trail,
+    "growth": trails.growth,
 }
 # A first build takes long, and one of virtme-ng's default configuration much longer; so does that
-# of the lane of matrix. cost is about series, and trail about a tool: not about the harness.
-DEFAULT = tuple(name for name in FIGURES if name not in ("build", "cost", "matrix", "trail"))
+# of the lane of matrix. cost is about series, trail and growth about a tool: not about the
+# harness.
+_OTHERS = ("build", "cost", "matrix", "trail", "growth")
+DEFAULT = tuple(name for name in FIGURES if name not in _OTHERS)
 
 
 def require_names(names: Sequence[str]) -> tuple[str, ...]:

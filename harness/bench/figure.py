@@ -20,7 +20,7 @@ class Figure:
     ``samples`` are single measurements in ``unit`` (``s``, ``MiB``, or empty for a count or a
     ratio); the value is their median. ``bar`` is the most that it may be, None for a number
     that stands there to be compared with. ``fault`` says why it does not hold whatever its
-    value is.
+    value is. ``at`` is where it stands on the axis of a plot, in gigabytes, if it is in one.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Figure:
     unit: str = ""
     bar: float | None = None
     fault: str = ""
+    at: float | None = None
 
     @property
     def value(self) -> float:
@@ -129,6 +130,7 @@ def as_json(started: str, machine: Machine, figures: Sequence[Figure]) -> Mappin
                 "bar": one.bar,
                 "holds": one.holds,
                 "fault": one.fault,
+                "at": one.at,
             }
             for one in figures
         ],

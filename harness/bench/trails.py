@@ -18,6 +18,7 @@ from harness.bench.plan import Plan
 from harness.workspace import PROJECT
 
 MEGABYTES = 100
+GROWTH = (100, 300, 1000, 3000)
 _TIMES = 3
 _LIMIT_S = 1800.0
 _AT_MOST = 0.5
@@ -61,6 +62,45 @@ def trail(plan: Plan) -> Iterator[Figure]:
         )
 
 
+def growth(plan: Plan) -> Iterator[Figure]:
+    """How the time of one question grows with the log: at most as the log does, or it fails.
+
+    What starting takes is in every time, so that a larger log never looks worse by it.
+    """
+    sizes = [size for size in GROWTH if not plan.megabytes or size <= plan.megabytes]
+    per_gigabyte = 0.0
+    with plan.lab.workspace.scratch() as folder:
+        log = folder / "audit.log"
+        for megabytes in sizes:
+            plan.on_step(f"writing a log of {megabytes} MB")
+            logs.write_log(log, megabytes * 1_000_000)
+            samples, memory = [], []
+            for number in range(plan.times or _TIMES):
+                plan.on_step(f"asking a log of {megabytes} MB, {number + 1}")
+                done = _ask(("events", str(log), "--container", str(logs.ASKED), "--json"))
+                samples.append(done.seconds)
+                memory.append(int(done.stderr.split()[-1]) / 1024)
+            gigabytes = log.stat().st_size / 1e9
+            what = f"one container's events in a log of {gigabytes:.2f} GB"
+            now = Figure(
+                name=f"growth-{megabytes}",
+                what=what,
+                samples=tuple(samples),
+                unit="s",
+                bar=gigabytes * per_gigabyte if per_gigabyte else None,
+                at=gigabytes,
+            )
+            yield now
+            yield Figure(
+                name=f"growth-{megabytes}-memory",
+                what="the most that it had",
+                samples=tuple(memory),
+                unit="MiB",
+                bar=_MOST_MIB,
+            )
+            per_gigabyte = now.value / gigabytes
+
+
 def _beside(
     plan: Plan, name: str, what: str, ours: tuple[str, ...], theirs: tuple[str, ...]
 ) -> Iterator[Figure]:
@@ -68,7 +108,7 @@ def _beside(
     memory = []
     for number in range(plan.times or _TIMES):
         plan.on_step(f"asking for {what}, {number + 1}")
-        done = _run(("sh", "-c", _QUIET, "sh", sys.executable, "-c", _ASK, "trail", *ours))
+        done = _ask(ours)
         times["trail"].append(done.seconds)
         memory.append(int(done.stderr.split()[-1]) / 1024)
         times["ausearch"].append(_run(theirs).seconds)
@@ -91,6 +131,11 @@ def _beside(
         unit="MiB",
         bar=_MOST_MIB,
     )
+
+
+def _ask(words: tuple[str, ...]) -> proc.Completed:
+    """``nsaudit trail``; its last word on standard error is the most memory that it had."""
+    return _run(("sh", "-c", _QUIET, "sh", sys.executable, "-c", _ASK, "trail", *words))
 
 
 def _run(argv: tuple[str | Path, ...]) -> proc.Completed:

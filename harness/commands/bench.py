@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.bench import FIGURES, figure, measure, require_names
+from harness.bench import FIGURES, figure, measure, plot, require_names
 from harness.bench.plan import Plan
 from harness.commands import output
 from harness.commands.opening import open_lab
@@ -25,7 +25,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "figure",
         nargs="*",
-        help=f"one of {', '.join(FIGURES)} (all but build, cost, matrix, trail)",
+        help=f"one of {', '.join(FIGURES)} (all but build, cost, matrix, trail, growth)",
     )
     parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
     parser.add_argument(
@@ -38,7 +38,14 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "-n", "--times", type=int, default=0, help="repeat each measurement N times", metavar="N"
     )
     parser.add_argument(
-        "--megabytes", type=int, default=0, metavar="N", help="trail: size of the log (100)"
+        "--megabytes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="trail: size of the log (100); growth: no larger one (3000)",
+    )
+    parser.add_argument(
+        "--svg", type=Path, metavar="F", help="growth: plot time over size (- is stdout)"
     )
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
@@ -69,8 +76,10 @@ def _act(lab: Lab, screen: Screen, names: Sequence[str], options: argparse.Names
         megabytes=options.megabytes,
     )
     machine, figures = measure(plan, names)
-    console = Console(stderr=options.json == output.STDOUT)
+    console = Console(stderr=output.STDOUT in (options.json, options.svg))
     terminal.print_table(machine.describe(), figure.COLUMNS, figure.rows(figures), console)
+    if options.svg:
+        output.write(options.svg, plot.draw([one for one in figures if one.at is not None]))
     if options.json:
         output.write(options.json, json.dumps(figure.as_json(started, machine, figures), indent=1))
     return 0 if all(one.holds for one in figures) else 1

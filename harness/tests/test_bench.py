@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace as change
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from harness import bench, cli
 from harness.audit.records import Trail
-from harness.bench import figure, logs, matrices
+from harness.bench import figure, logs, matrices, plot
 from harness.bench.figure import Figure, Machine
 from harness.commands import bench as command
 from harness.errors import UsageError
@@ -91,6 +93,7 @@ def test_the_json_holds_all_that_was_measured() -> None:
                 "bar": 2.0,
                 "holds": True,
                 "fault": "",
+                "at": None,
             }
         ],
     }
@@ -189,3 +192,25 @@ def test_a_matrix_that_asks_too_much_or_nothing_has_no_figure(tmp_path: Path) ->
     assert matrices._find_fault(lab.walk("q"), 0) == ""
     lab.write(replace("line 5\n", "q FAIL\n"), replace("line 20\n", "line end\n"))
     assert matrices._find_fault(lab.walk("q"), 2) == "1 rows were known instead of 2"
+
+
+def test_growth_is_plotted_with_the_line_that_it_must_not_leave() -> None:
+    points = [
+        change(made(1.0, 2.0, 3.0), at=0.1),
+        change(made(4.0), at=0.3),
+        change(made(10.0), at=1.0),
+    ]
+    root = ElementTree.fromstring(plot.draw(points))
+    space = "{http://www.w3.org/2000/svg}"
+    circles = root.findall(f"{space}circle")
+    xs, ys = ([float(one.attrib[name]) for one in circles] for name in ("cx", "cy"))
+    assert xs == sorted(xs)
+    assert ys == sorted(ys, reverse=True)
+    (seen,) = (one for one in root.findall(f"{space}path") if one.get("class") == "seen")
+    (linear,) = (one for one in root.findall(f"{space}path") if one.get("class") == "linear")
+    last = [float(one.attrib["d"].split("L")[-1].split()[1]) for one in (seen, linear)]
+    # 20 s would be as the log grows; less is further down.
+    assert last[0] > last[1]
+    assert circles[0].find(f"{space}title").text == "0.10 GB: 2.00 s (1.00 to 3.00)"  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="nothing to plot"):
+        plot.draw(points[:1])
