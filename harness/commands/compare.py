@@ -36,7 +36,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     """Which designs, on which base, at which rates, and which reports are written."""
     parser.add_argument("design", nargs="+", help="a series that says whose an event is")
     parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
-    parser.add_argument("-n", "--times", type=int, default=1, help="count instructions in N boots")
+    parser.add_argument(
+        "-n", "--times", type=int, default=3, help="count instructions in N boots (3)"
+    )
     parser.add_argument(
         "--rate", type=float, default=100.0, metavar="N", help="events in containers a second (100)"
     )

@@ -63,13 +63,12 @@ def read_trail(model: Model, names: Names) -> dict[tuple[str, int], Said]:
     """What the trail says of each event, by its host and serial."""
     hosts = {boot.number: boot.host for boot in model.index.boots.all}
     named: dict[tuple[str, int], list[tuple[str, str]]] = {}
-    rows = model.attributed.select(*KEY, "container", "parents", "role").to_pyarrow().to_pylist()
-    for row in rows:
+    for row in model.rows(model.attributed.select(*KEY, "container", "parents", "role")):
         host = hosts[row["boot"]]
         who = resolve([row["container"], *row["parents"].split(",")], host, names)
         named.setdefault((host, row["serial"]), []).append((row["role"], who))
     found = {key: Said(named=tuple(sorted(ones))) for key, ones in named.items()}
-    for row in model.others.to_pyarrow().to_pylist():
+    for row in model.rows(model.others):
         found[hosts[row["boot"]], row["serial"]] = Said(reason=row["reason"], why=row["why"])
     return found
 
