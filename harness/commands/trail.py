@@ -9,20 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from harness.errors import HarnessError
-from harness.report import terminal
+from harness.errors import HarnessError, UsageError
+from harness.report import evidence, terminal
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
     from harness.trail.index import Index
-    from harness.trail.questions import Answer, Row
+    from harness.trail.questions import Answer, Asked, Row
 
+_PAUSE_S = 0.5
 _QUESTIONS = {
     "containers": "which containers ran, where and when",
     "events": "what was done, by whom, and why it is said to be of a container",
@@ -49,6 +52,12 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auid", default="", metavar="A", help="events: only of this login")
     parser.add_argument("--ses", default="", metavar="N", help="events: only of this session")
     parser.add_argument("--names", type=Path, metavar="F", help="names of containers, as JSON")
+    parser.add_argument(
+        "--engine", default="duckdb", metavar="E", help="duckdb, or spark://HOST:PORT, a cluster"
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="events: go on as the logs grow, until Ctrl-C"
+    )
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     parser.add_argument("--parquet", type=Path, metavar="F", help="write the rows as Parquet")
     parser.add_argument("--html", type=Path, metavar="F", help="write a page with a timeline")
@@ -57,6 +66,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 def act(options: argparse.Namespace) -> int:
     """Reads, asks, prints. What could not be read is told, and does not change the status."""
     from harness.trail import questions
+    from harness.trail.engine import open_engine
     from harness.trail.index import read_logs
     from harness.trail.model import Model
     from harness.trail.names import Names, read_names
@@ -71,7 +81,10 @@ def act(options: argparse.Namespace) -> int:
         ses=options.ses,
         names=read_names(options.names) if options.names else Names(),
     )
-    index = read_logs(find_sources(options.place), Workspace.default())
+    if options.follow:
+        return _follow(options, asked)
+    found = find_sources(options.place)
+    index = read_logs(found, Workspace.default(), open_engine(options.engine))
     model = Model(index)
     answer = questions.QUESTIONS[options.question](model, asked)
     if options.parquet:
@@ -89,6 +102,35 @@ def act(options: argparse.Namespace) -> int:
     for line in describe(index):
         terminal.print_line(line, Console(stderr=options.json))
     return 0
+
+
+def _follow(options: argparse.Namespace, asked: Asked) -> int:
+    """Prints each event once it is whole; what is odd about the logs when it comes up."""
+    from harness.trail import questions
+    from harness.trail.engine import open_engine
+    from harness.trail.tail import Tail
+
+    if options.question != "events" or options.parquet or options.html:
+        raise UsageError("only events can be followed, as lines", hint="events PATH… --follow")
+    tail = Tail(options.place, Workspace.default(), open_engine(options.engine))
+    shape = _SHAPES["events"].values()
+    noted = 0
+    try:
+        while True:
+            began = time.monotonic()
+            model, whole = tail.poll()
+            rows = questions.events(model, replace(asked, among=whole)).rows if whole else []
+            for row in rows:
+                text = json.dumps(row) if options.json else "  ".join(show(row) for show in shape)
+                sys.stdout.write(evidence.clean(text) + "\n")
+            sys.stdout.flush()
+            for note in tail.index.notes[noted:]:
+                terminal.print_line(note, Console(stderr=True))
+            noted = len(tail.index.notes)
+            # A log that takes long to ask is asked less often.
+            time.sleep(max(_PAUSE_S, time.monotonic() - began))
+    finally:
+        tail.close()
 
 
 def describe(index: Index) -> Sequence[str]:

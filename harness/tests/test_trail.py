@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,14 @@ import pytest
 from harness import cli
 from harness.errors import UsageError
 from harness.trail import page, questions
+from harness.trail.engine import open_engine
 from harness.trail.index import Index, read_logs
 from harness.trail.model import LOST, NO_SPEECH, Model, split_list
 from harness.trail.names import Names, read_names
 from harness.trail.questions import Answer, Asked
 from harness.trail.sources import find_sources
-from harness.workspace import Workspace
+from harness.trail.tail import Tail
+from harness.workspace import PROJECT, Workspace
 
 # Loading the engine takes longer than all tests of it: let one worker do it.
 pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("engine")]
@@ -520,6 +523,103 @@ def test_the_command_answers_in_four_forms(
     assert "<title>Containers on alpha, beta</title>" in html.read_text()
     assert cli._main(["trail", "events", place, "--since", "yesterday"]) == 2
     assert cli._main(["trail", "hosts", place, "--html", str(tmp_path / "no/f")]) == 69
+
+
+@pytest.fixture
+def tail(tmp_path: Path) -> Iterator[Tail]:
+    """A log with one event, and a half of the next one."""
+    write(tmp_path, ALPHA[0], ALPHA[1][:-30])
+    tail = Tail([str(tmp_path)], Workspace.default(), open_engine())
+    yield tail
+    tail.close()
+
+
+def poll(tail: Tail) -> list[tuple[Any, ...]]:
+    """Which events are whole, and of which container."""
+    model, whole = tail.poll()
+    rows = ask("events", model, among=whole)
+    return told(rows, "host", "serial", "container")
+
+
+def test_an_event_is_told_once_when_it_is_whole(tail: Tail, tmp_path: Path) -> None:
+    log = tmp_path / "alpha/audit.log"
+    assert poll(tail) == []
+    assert poll(tail) == [("alpha", 1, "4711")]
+    with log.open("a") as file:
+        file.write(ALPHA[1][-30:])
+        file.flush()
+        assert poll(tail) == []
+        # More of the same event: it was not whole yet.
+        file.write(event(1, 2, "PROCTITLE proctitle=61"))
+        file.flush()
+        assert poll(tail) == []
+    assert poll(tail) == [("alpha", 2, "4711")]
+    assert poll(tail) == []
+    assert dict(tail.index.damage) == {}
+
+
+def test_what_is_followed_may_be_rotated_and_compressed(tail: Tail, tmp_path: Path) -> None:
+    folder = tmp_path / "alpha"
+    log = folder / "audit.log"
+    poll(tail)
+    with log.open("a") as file:
+        file.write(ALPHA[1][-30:])
+        log.rename(folder / "audit.log.1")
+        write(tmp_path, ALPHA[2])
+        # auditd goes on for a moment where it was.
+        file.write(ALPHA[4])
+    poll(tail)
+    assert poll(tail) == [("alpha", 2, "4711"), ("alpha", 3, "4712"), ("alpha", 5, "")]
+    (folder / "audit.log.1.gz").write_bytes(gzip.compress((folder / "audit.log.1").read_bytes()))
+    (folder / "audit.log.1").unlink()
+    write(tmp_path, *BETA, host="beta")
+    poll(tail)
+    assert poll(tail) == [("beta", 2, "4711"), ("beta", 3, "4711")]
+    model, _ = tail.poll()
+    assert len(ask("events", model, container="4711")) == 4
+    assert told(ask("hosts", model), "host", "boot") == [("alpha", 1), ("beta", 1)]
+
+
+def test_a_log_that_is_cut_is_read_from_its_beginning(tail: Tail, tmp_path: Path) -> None:
+    poll(tail)
+    write(tmp_path, event(50, 9, call(5)))
+    poll(tail)
+    assert [row[1] for row in poll(tail)] == [9]
+    assert [note for note in tail.index.notes if "was cut" in note]
+
+
+def test_the_command_follows_until_it_is_interrupted(two_hosts: Path) -> None:
+    words = ["-m", "harness", "trail", "events", str(two_hosts), "--follow", "--json"]
+    command = [sys.executable, *words, "--container", "4711"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as child:
+        assert child.stdout
+        first = [json.loads(child.stdout.readline())["host"] for _ in range(5)]
+        with (two_hosts / "beta/audit.log").open("a") as file:
+            file.write(end(30, 4, "4711", 55))
+        last = json.loads(child.stdout.readline())
+        child.send_signal(signal.SIGINT)
+        assert child.wait(60) == 130
+    assert sorted(first) == ["alpha"] * 3 + ["beta"] * 2
+    assert (last["host"], last["role"]) == ("beta", "end")
+    assert cli._main(["trail", "hosts", str(two_hosts), "--follow"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("engine", "status", "message"),
+    [
+        ("flink://127.0.0.1:1", 2, "there is no engine"),
+        ("spark://127.0.0.1", 2, "is no master"),
+        ("spark://127.0.0.1:http", 2, "is no master"),
+        # The discard port, where nobody listens.
+        ("spark://127.0.0.1:9?spark.cores.max=1", 69, "nobody answers at spark://127.0.0.1:9:"),
+        ("spark://127.0.0.1:9,127.0.0.1:99999", 69, "nobody answers at"),
+    ],
+)
+def test_an_engine_that_is_not_there(
+    two_hosts: Path, capsys: pytest.CaptureFixture[str], engine: str, status: int, message: str
+) -> None:
+    assert cli._main(["trail", "hosts", str(two_hosts), "--engine", engine]) == status
+    assert message in capsys.readouterr().err
 
 
 def test_other_commands_do_not_import_the_engine() -> None:

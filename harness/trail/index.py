@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import lzma
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 import ibis
 import numpy as np
@@ -20,12 +20,10 @@ import pyarrow as pa
 from harness.audit.records import Record, parse_record
 from harness.trail import lines as reading
 from harness.trail.boots import Boots
+from harness.trail.engine import Engine, open_engine
 from harness.trail.lines import FIRST_FREE_MARK, NUMBERED, Array, Block, Ints, Numbers, Reader
 from harness.trail.sources import Found, Source, open_source
 from harness.workspace import Workspace
-
-if TYPE_CHECKING:
-    from ibis.backends.duckdb import Backend
 
 LINES = pa.schema(
     [
@@ -58,7 +56,6 @@ KEPT = (
     *("OBJ_PID", "NETFILTER_PKT"),
 )
 _DAEMON, _CALL, _NAMING, _KEPT = (FIRST_FREE_MARK << number for number in range(4))
-_MEMORY = "1GB"
 _SHOWN = 2000
 
 
@@ -66,7 +63,7 @@ _SHOWN = 2000
 class Index:
     """The tables of some logs, and what was found out while they were read."""
 
-    engine: Backend
+    engine: Engine
     sources: list[Source]
     boots: Boots
     kinds: Numbers
@@ -104,27 +101,30 @@ class Index:
         return found
 
 
-def read_logs(found: Found, workspace: Workspace) -> Index:
+def read_logs(found: Found, workspace: Workspace, engine: Engine | None = None) -> Index:
     """Reads all lines of all logs into tables; what cannot be read is counted."""
-    reader = Reader(workspace, _mark)
-    engine = ibis.duckdb.connect(memory_limit=_MEMORY)
+    reader = Reader(workspace, mark)
+    engine = engine or open_engine()
     index = Index(engine, found.sources, Boots(), reader.kinds, list(found.notes))
-    intake = _Intake(index, reader)
-    # The engine looks at both where they are; a copy into tables of its own took longer than
-    # the reading.
-    engine.con.register("lines", pa.Table.from_batches(intake.batches(), LINES))
-    engine.con.register("texts", pa.Table.from_batches(intake.texts, TEXTS))
-    names = {number: kind.decode(errors="replace") for kind, number in reader.kinds.items()}
-    if unknown := [n for n, name in names.items() if name.startswith("UNKNOWN[")]:
-        rows = index.table("lines")
-        rows = rows.filter(rows.kind.isin(unknown)).group_by("kind").agg(number=ibis._.count())
-        for row in rows.to_pyarrow().to_pylist():
-            index.unknown[names[row["kind"]]] = row["number"]
+    intake = Intake(index, reader)
+    for number in range(len(found.sources)):
+        intake.take(number)
+    intake.load()
+    _tell_unknown(index)
     _say_what_is_odd(index)
     return index
 
 
-def _mark(kind: bytes) -> int:
+def _tell_unknown(index: Index) -> None:
+    names = {number: kind.decode(errors="replace") for kind, number in index.kinds.items()}
+    if unknown := [n for n, name in names.items() if name.startswith("UNKNOWN[")]:
+        rows = index.table("lines")
+        rows = rows.filter(rows.kind.isin(unknown)).group_by("kind").agg(number=ibis._.count())
+        for row in index.engine.rows(rows):
+            index.unknown[names[row["kind"]]] = row["number"]
+
+
+def mark(kind: bytes) -> int:
     """What the reader marks the lines of a type with."""
     if kind.startswith(b"DAEMON_"):
         return _DAEMON
@@ -132,26 +132,37 @@ def _mark(kind: bytes) -> int:
     return special.get(kind, 0) | (_KEPT if kind.decode(errors="replace") in KEPT else 0)
 
 
-class _Intake:
-    """Turns blocks into batches of both tables, file by file."""
+class Intake:
+    """Turns blocks into batches of both tables, file by file.
+
+    ``lines`` and ``texts`` are what was taken so far, ``counts`` the lines of each source.
+    """
 
     def __init__(self, index: Index, reader: Reader) -> None:
         self.index, self.reader = index, reader
+        self.lines: list[pa.RecordBatch] = []
         self.texts: list[pa.RecordBatch] = []
+        self.counts: Counter[int] = Counter()
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        for number, source in enumerate(self.index.sources):
-            lines = 0
-            try:
-                with open_source(source.path) as file:
-                    for block in self.reader.read(file):
-                        if len(block.start):
-                            yield self._take(number, source, block, lines)
-                        lines += len(block.start)
-            except (OSError, EOFError, lzma.LZMAError) as error:
-                self.index.notes.append(
-                    f"{source.path} ends in the middle, after {lines} lines: {error}"
-                )
+    def load(self) -> None:
+        """Makes the engine know what was taken."""
+        for name, batches, schema in (("lines", self.lines, LINES), ("texts", self.texts, TEXTS)):
+            self.index.engine.load(name, pa.Table.from_batches(batches, schema))
+
+    def take(self, number: int, opened: BinaryIO | None = None, base: int = 0) -> None:
+        """All lines of a source, or of a part of it, which begins at ``base``."""
+        source = self.index.sources[number]
+        try:
+            with opened or open_source(source.path) as file:
+                for block in self.reader.read(file):
+                    if len(block.start):
+                        block.offset += base
+                        self.lines.append(self._take(number, source, block, self.counts[number]))
+                    self.counts[number] += len(block.start)
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            self.index.notes.append(
+                f"{source.name} ends in the middle, after {self.counts[number]} lines: {error}"
+            )
 
     def _take(self, number: int, source: Source, block: Block, before: int) -> pa.RecordBatch:
         self.index.records += len(block.start)
@@ -175,7 +186,7 @@ class _Intake:
         stamped: Array | slice = slice(None) if len(found) == len(boot) else found
         daemon = (block.mark & _DAEMON).astype(np.bool_)
         nodes = {number: name for name, number in tuple(self.reader.nodes.items())}
-        place = str(source.path.parent)
+        place = str(source.name.parent)
         hosts: dict[str, list[int]] = {}
         for node in np.unique(block.node[stamped]).tolist() if nodes else [-1]:
             named = "" if source.fixed or node < 0 else nodes[node].decode(errors="replace")
@@ -202,7 +213,7 @@ class _Intake:
         for at in np.flatnonzero(block.damage > 0).tolist():
             reason = reading.DAMAGE[int(block.damage[at])]
             self.index.damage[reason] += 1
-            where = f"{source.path}:{numbers[at]}"
+            where = f"{source.name}:{numbers[at]}"
             self.index.examples.setdefault(reason, where)
         columns = [
             pa.array(np.full(len(rows), number), pa.int16()),

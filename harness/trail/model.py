@@ -8,6 +8,7 @@ is unknown, and why is said. See ``kernel-patches/contid`` and ``nsid`` for the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +59,17 @@ class Model:
 
     def _keep(self, name: str, make: Any) -> Any:
         if name not in self.made:
-            self.made[name] = self.index.engine.create_table(name, make())
+            self.made[name] = self.index.engine.keep(name, make())
         return self.made[name]
+
+    def rows(self, expression: Any) -> list[dict[str, Any]]:
+        """What an expression comes to."""
+        return self.index.engine.rows(expression)
+
+    def keys(self, known: Iterable[tuple[int, int, int]]) -> Any:
+        """A table of these events."""
+        rows = [dict(zip(KEY, one, strict=True)) for one in sorted(known)]
+        return self.index.engine.make(rows, {name: _ATTRIBUTED[name] for name in KEY})
 
     def _texts(self, *kinds: str) -> Any:
         texts = self.index.table("texts")
@@ -77,13 +87,15 @@ class Model:
         found: set[str] = set()
         for name in ("contid", "old-contid"):
             expr = named.re_extract(rf" {name}=(\S+)", 1).name("list").as_table().distinct()
-            found |= set(expr.to_pyarrow()["list"].to_pylist())
+            found |= {row["list"] for row in self.rows(expr)}
         rows = [
             {"list": text, "container": own, "parents": parents}
             for text in sorted(found - {""})
             for own, parents in split_list(text)
         ]
-        return _table(rows, {"list": "string", "container": "string", "parents": "string"})
+        return self.index.engine.make(
+            rows, {"list": "string", "container": "string", "parents": "string"}
+        )
 
     @property
     def births(self) -> list[Birth]:
@@ -92,7 +104,7 @@ class Model:
             ops = self._texts("CONTAINER_OP").filter(lambda t: t.text.contains(" op=set "))
             records = [
                 (row["boot"], row["time_ms"], row["serial"], parse_record(row["text"]))
-                for row in ops.to_pyarrow().to_pylist()
+                for row in self.rows(ops)
             ]
             calls = self.records_of(ops.select(*KEY).distinct(), "SYSCALL")
             births = []
@@ -145,7 +157,7 @@ class Model:
                 ops.text.re_extract(r" contid=(\S+)", 1),
             ),
         )
-        refusals = _table(
+        refusals = self.index.engine.make(
             [{"boot": boot, "serial": serial, "no": True} for boot, serial in sorted(refused)],
             {"boot": "int32", "serial": "int64", "no": "boolean"},
         )
@@ -184,7 +196,7 @@ class Model:
         if "eras" not in self.made:
             sets = self._infos().select("boot", "spaces").distinct().order_by("boot", "spaces")
             lives: dict[int, list[Record]] = {}
-            for row in self._texts("NS_INIT", "NS_DEL").order_by("serial").to_pyarrow().to_pylist():
+            for row in self.rows(self._texts("NS_INIT", "NS_DEL").order_by("serial")):
                 lives.setdefault(row["boot"], []).append(parse_record(row["text"]))
             rows = [
                 (
@@ -192,13 +204,13 @@ class Model:
                     row["spaces"],
                     parse_record(f"type=NS_INFO msg=audit(1.000:1): {row['spaces']}"),
                 )
-                for row in sets.to_pyarrow().to_pylist()
+                for row in self.rows(sets)
             ]
             self.made["eras"] = spaces.eras(rows, lives)
         return list(self.made["eras"])
 
     def _make_infos(self) -> Any:
-        eras = _table(
+        eras = self.index.engine.make(
             [
                 {
                     **{"boot": era.boot, "spaces": era.spaces, "container": era.container},
@@ -221,9 +233,9 @@ class Model:
         """For each boot, whether its kernel names containers (contid), namespaces (nsid)."""
         if "speech" not in self.made:
             texts = self.index.table("texts")
-            rows = texts.filter(texts.damage == 0).select("boot", "kind").distinct().to_pyarrow()
+            kinds = texts.filter(texts.damage == 0).select("boot", "kind").distinct()
             speech: dict[int, set[str]] = {boot.number: set() for boot in self.index.boots.all}
-            for row in rows.to_pylist():
+            for row in self.rows(kinds):
                 if row["kind"] in ("CONTAINER_ID", "CONTAINER_OP", "SET_CAPCONTID"):
                     speech.setdefault(row["boot"], set()).add("contid")
                 elif row["kind"].startswith("NS_"):
@@ -253,7 +265,7 @@ class Model:
             told = told.mutate(parents=ibis.literal(""))
             parts.append(_named(told, BY_NAMESPACES))
         rows = self._descended(orphans) if "contid" in set().union(*speech.values()) else []
-        descended = _table(rows, _ATTRIBUTED)
+        descended = self.index.engine.make(rows, _ATTRIBUTED)
         if both:
             descended = descended.anti_join(parts[-1], list(KEY))
         return ibis.union(*parts, descended)
@@ -271,7 +283,7 @@ class Model:
             if one and era.container and era.boot in boots
         ]
         # Several sets may have the namespace that names the container.
-        return _table(rows, _ATTRIBUTED).distinct()
+        return self.index.engine.make(rows, _ATTRIBUTED).distinct()
 
     def _meaning_of_sets(self) -> Any:
         """Sets of namespaces in which only tasks of one container were seen."""
@@ -289,12 +301,12 @@ class Model:
         return calls.anti_join(self._texts("CONTAINER_ID"), list(KEY))
 
     def _descended(self, orphans: Any) -> list[dict[str, object]]:
-        rows = orphans.order_by("boot", "serial").to_pyarrow().to_pylist()
+        rows = self.rows(orphans.order_by("boot", "serial"))
         if not rows:
             return []
         ends = {
             (one["boot"], one["container"]): one["serial"]
-            for one in self.by_id.filter(self.by_id.role == "end").to_pyarrow().to_pylist()
+            for one in self.rows(self.by_id.filter(self.by_id.role == "end"))
         }
         # Who is known to be in which container, from which event on.
         inside: dict[tuple[int, str], tuple[int, str, str]] = {
@@ -305,7 +317,7 @@ class Model:
         boots = sorted({row["boot"] for row in rows})
         subjects = self.by_id.filter(self.by_id.role == "subject", self.by_id.boot.isin(boots))
         calls = self.records_of(subjects.select(*KEY).distinct(), "SYSCALL")
-        for one in subjects.order_by("serial").to_pyarrow().to_pylist():
+        for one in self.rows(subjects.order_by("serial")):
             for call in calls.get((one["boot"], one["time_ms"], one["serial"]), []):
                 inside.setdefault(
                     (one["boot"], call.fields.get("pid", "")),
@@ -384,13 +396,8 @@ class Model:
         lines = self.index.table("lines")
         if kind:
             lines = lines.filter(lines.kind == self.index.kind(kind))
-        rows = (
-            lines.semi_join(keys, list(KEY))
-            .order_by("file", "number")
-            .select(*KEY, "file", "place", "size")
-            .to_pyarrow()
-            .to_pylist()
-        )
+        wanted = lines.semi_join(keys, list(KEY)).order_by("file", "number")
+        rows = self.rows(wanted.select(*KEY, "file", "place", "size"))
         records = self.index.fetch((row["file"], row["place"], row["size"]) for row in rows)
         found: dict[tuple[int, int, int], list[Record]] = {}
         for row in rows:
@@ -421,7 +428,3 @@ def _named(table: Any, reason: str) -> Any:
         role=ibis.literal("subject"),
         reason=ibis.literal(reason),
     ).distinct()
-
-
-def _table(rows: list[dict[str, Any]], schema: dict[str, str]) -> Any:
-    return ibis.memtable(rows, schema=schema)

@@ -6,7 +6,7 @@ that are not UTF-8 as ``\\udcXX``; whoever shows it makes it harmless.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from harness.trail.names import Names
 from harness.trail.stays import Stay, find_stays, refusals, sharing
 
 Row = dict[str, Any]
+Key = tuple[int, int, int]
 LAST = 1 << 62
 
 
@@ -27,7 +28,8 @@ LAST = 1 << 62
 class Asked:
     """What a question is narrowed to; empty is everything. Times are ms since 1970.
 
-    ``inside`` leaves out the events that are of no container, ``most`` those after so many.
+    ``inside`` leaves out the events that are of no container, ``most`` those after so many, and
+    ``among`` those that are not among these, by boot, time and serial.
     """
 
     container: str = ""
@@ -38,6 +40,7 @@ class Asked:
     ses: str = ""
     inside: bool = False
     most: int = 0
+    among: Collection[Key] | None = None
     names: Names = field(default_factory=Names)
 
 
@@ -129,8 +132,8 @@ def unattributed(model: Model, asked: Asked) -> Answer:
     answer = _event_answer("unattributed", model, rows, asked)
     texts = model.index.table("texts")
     lines = texts.filter(texts.damage > 0, texts.boot < 0).order_by("file", "number")
-    for row in lines.to_pyarrow().to_pylist():
-        path = model.index.sources[row["file"]].path
+    for row in model.rows(lines):
+        path = model.index.sources[row["file"]].name
         answer.rows.append(
             {
                 **dict.fromkeys(_EVENT_KEYS, ""),
@@ -155,12 +158,14 @@ def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
         table.time_ms >= asked.since_ms,
         table.time_ms <= asked.until_ms,
     )
+    if asked.among is not None:
+        table = table.semi_join(model.keys(asked.among), list(KEY))
     ordered = table.order_by("time_ms", "boot", "serial", "container", "role")
     left_off = 0
     if asked.most:
-        left_off = max(0, int(table.count().to_pyarrow().as_py()) - asked.most)
+        left_off = max(0, _count(model, table) - asked.most)
         ordered = ordered.limit(asked.most)
-    listed = ordered.to_pyarrow().to_pylist()
+    listed = model.rows(ordered)
     records = model.records_of(ordered.select(*KEY).distinct())
     rows = []
     for one in listed:
@@ -185,6 +190,11 @@ def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
         rows=rows,
         left_off=left_off,
     )
+
+
+def _count(model: Model, table: Any) -> int:
+    (row,) = model.rows(table.agg(number=table.count()))
+    return int(row["number"])
 
 
 def _login(records: Sequence[Record]) -> str:
@@ -242,10 +252,10 @@ def _of_container(record: Record) -> str:
 
 def hosts(model: Model, asked: Asked) -> Answer:
     """Which hosts and boots there are, what their kernels tell, and of whom their events are."""
-    inside = _counts(model.attributed.select(*KEY).distinct())
+    inside = _counts(model, model.attributed.select(*KEY).distinct())
     others = model.others
-    at_home = _counts(others.filter(others.reason == "host"))
-    unknown = _counts(others.filter(others.reason == "unknown"))
+    at_home = _counts(model, others.filter(others.reason == "host"))
+    unknown = _counts(model, others.filter(others.reason == "unknown"))
     running: dict[int, set[str]] = {}
     for stay in find_stays(model, asked.names):
         running.setdefault(stay.boot, set()).add(stay.container)
@@ -274,8 +284,8 @@ def hosts(model: Model, asked: Asked) -> Answer:
     )
 
 
-def _counts(table: Any) -> dict[int, int]:
-    rows = table.group_by("boot").agg(number=table.count()).to_pyarrow().to_pylist()
+def _counts(model: Model, table: Any) -> dict[int, int]:
+    rows = model.rows(table.group_by("boot").agg(number=table.count()))
     return {row["boot"]: row["number"] for row in rows}
 
 

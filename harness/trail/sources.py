@@ -33,13 +33,25 @@ class Source:
     """A log file. ``host`` is what its records without a node are of.
 
     With ``fixed`` all of them are, whatever node they name. ``stream`` numbers those that are
-    one log that was rotated.
+    one log that was rotated. ``found`` is where it was when it was found, if it is read by
+    another name now.
     """
 
     path: Path
     host: str
     fixed: bool
     stream: int
+    found: Path | None = None
+
+    @property
+    def name(self) -> Path:
+        """What people call it."""
+        return self.found or self.path
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What the logs of one stream have in common: host, folder, and name without a number."""
+        return _key(self.host, self.name)
 
 
 @dataclass(slots=True)
@@ -55,17 +67,12 @@ def find_sources(places: Sequence[str]) -> Found:
     found = Found()
     seen: dict[tuple[int, int], Path] = {}
     streams: dict[tuple[str, str, str], list[tuple[Path, str, bool]]] = {}
-    for place in places:
-        host, root = _split(place)
-        for path in _logs_at(root, found.notes):
-            status = path.stat()
-            twin = seen.setdefault((status.st_dev, status.st_ino), path)
-            if twin != path or any(path == one for rows in streams.values() for one, _, _ in rows):
-                found.notes.append(f"{path} is {twin}: read once")
-                continue
-            label = host or path.absolute().parent.name or "host"
-            key = (label, str(path.absolute().parent), _parts(path)[0])
-            streams.setdefault(key, []).append((path, label, bool(host)))
+    for path, label, fixed in _list(places, found.notes):
+        twin = seen.setdefault(identify(path), path)
+        if twin != path or any(path == one for rows in streams.values() for one, _, _ in rows):
+            found.notes.append(f"{path} is {twin}: read once")
+            continue
+        streams.setdefault(_key(label, path), []).append((path, label, fixed))
     for number, rows in enumerate(streams.values()):
         for path, label, fixed in sorted(rows, key=lambda row: _age(row[0])):
             found.sources.append(Source(path=path, host=label, fixed=fixed, stream=number))
@@ -77,6 +84,59 @@ def find_sources(places: Sequence[str]) -> Found:
             hint="name a file, or a folder with audit*.log or records*.log in it",
         )
     return found
+
+
+def find_more(places: Sequence[str], known: Sequence[Source], seen: set[Identity]) -> list[Source]:
+    """The logs that came up since: what a rotation began, and those of new hosts.
+
+    What begins like a known one is that one, moved or compressed. ``seen`` are the files that
+    were looked at, and those looked at now.
+    """
+    streams = {one.key: one.stream for one in known}
+    heads: set[bytes] = set()
+    fresh = []
+    for path, label, fixed in _list(places, []):
+        try:
+            identity = identify(path)
+            head = b"" if identity in seen else _head(path)
+        except (OSError, EOFError, lzma.LZMAError):
+            # It went away meanwhile, or is still being compressed.
+            continue
+        if not head:
+            continue
+        seen.add(identity)
+        heads = heads or {_head(one.path) for one in known}
+        if head not in heads:
+            stream = streams.setdefault(_key(label, path), len(streams))
+            fresh.append(Source(path=path, host=label, fixed=fixed, stream=stream))
+    return sorted(fresh, key=lambda one: _age(one.path))
+
+
+Identity = tuple[int, int]
+
+
+def identify(path: Path) -> Identity:
+    """Which file it is, whatever it is called."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _head(path: Path) -> bytes:
+    """The first line, or nothing of an empty file."""
+    with open_source(path) as file:
+        return file.readline(4096)
+
+
+def _list(places: Sequence[str], notes: list[str]) -> Iterator[tuple[Path, str, bool]]:
+    """Each log at some places, its host, and whether that was said."""
+    for place in places:
+        host, root = _split(place)
+        for path in _logs_at(root, notes):
+            yield path, host or path.absolute().parent.name or "host", bool(host)
+
+
+def _key(host: str, path: Path) -> tuple[str, str, str]:
+    return host, str(path.absolute().parent), _parts(path)[0]
 
 
 def open_source(path: Path) -> BinaryIO:

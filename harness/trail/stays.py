@@ -53,7 +53,7 @@ def find_stays(model: Model, names: Names) -> list[Stay]:
     eras = {(one.boot, one.container): one for one in model.eras if one.container}
     boots = {boot.number: boot for boot in model.index.boots.all}
     found = []
-    for row in _spans(model.attributed).to_pyarrow().to_pylist():
+    for row in model.rows(_spans(model.attributed)):
         boot = boots[row["boot"]]
         stay = Stay(
             container=row["container"],
@@ -148,7 +148,7 @@ def sharing(model: Model) -> list[Mapping[str, Any]]:
     seen = known.inner_join(subjects, list(KEY))
     packets = attributed.filter(attributed.role == "packet").select(*KEY, "container")
     lists = packets.group_by(*KEY).agg(
-        containers=packets.container.group_concat(",", order_by=packets.container),
+        containers=packets.container.collect().sort().join(","),
         number=packets.container.nunique(),
     )
     by_net = (
@@ -157,7 +157,7 @@ def sharing(model: Model) -> list[Mapping[str, Any]]:
         .group_by("boot", "net")
     )
     nets = by_net.agg(
-        containers=ibis._.container.group_concat(",", order_by=ibis._.container),
+        containers=ibis._.container.collect().sort().join(","),
         number=ibis._.container.nunique(),
         first_ms=ibis._.first_ms.min(),
         last_ms=ibis._.last_ms.max(),
@@ -168,7 +168,7 @@ def sharing(model: Model) -> list[Mapping[str, Any]]:
     )
     both = ibis.union(nets, lists.mutate(net=ibis.literal("")).select(*nets.columns))
     both = both.filter(both.number > 1).order_by("first_ms", "boot", "net", "containers")
-    return list(both.to_pyarrow().to_pylist())
+    return [dict(row) for row in model.rows(both)]
 
 
 def refusals(model: Model) -> list[Birth]:

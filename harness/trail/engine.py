@@ -1,0 +1,162 @@
+"""What works out the answers: DuckDB in this process, or a Spark cluster that there is.
+
+Questions are Ibis expressions, and none is written twice: an engine takes tables, keeps what an
+expression comes to, and gives rows. ``spark://HOST:PORT`` is the master of a cluster, and what
+follows a ``?`` is Spark's configuration (``?spark.executor.memory=4g&spark.cores.max=8``). The
+logs are read here in any case; the workers need neither them nor Python.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import ibis
+import pyarrow as pa
+
+from harness.errors import HarnessError, HostMissing, UsageError
+
+DUCKDB = "duckdb"
+_SPARK = "spark://"
+_MEMORY = "1GB"
+_PROBE_S = 10.0
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+# What a driver says of itself is not for who asked.
+_SETTINGS: Mapping[str, str] = {
+    "spark.app.name": "nsaudit trail",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+
+
+class Engine(Protocol):
+    """Tables in, expressions over them, rows out."""
+
+    def load(self, name: str, table: pa.Table) -> None:
+        """Makes a table known by a name."""
+
+    def table(self, name: str) -> Any:
+        """A table that was loaded, as Ibis has it."""
+
+    def make(self, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:
+        """A small table of rows; types as Ibis names them."""
+
+    def keep(self, name: str, expression: Any) -> Any:
+        """What an expression comes to, worked out once."""
+
+    def rows(self, expression: Any) -> list[dict[str, Any]]:
+        """What an expression comes to, here."""
+
+
+def open_engine(where: str = DUCKDB) -> Engine:
+    """The engine at a place. Raises UsageError for what is none, HostMissing without Spark."""
+    if where == DUCKDB:
+        return DuckDB()
+    if where.startswith(_SPARK):
+        master, _, settings = where.partition("?")
+        return Spark(master, dict(parse_qsl(settings)))
+    raise UsageError(f"there is no engine {where!r}", hint=f"{DUCKDB}, or {_SPARK}HOST:PORT")
+
+
+class DuckDB:
+    """In this process, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._backend = ibis.duckdb.connect(memory_limit=_MEMORY)
+
+    def load(self, name: str, table: pa.Table) -> None:
+        """Where it is: a copy into a table of its own took longer than the reading."""
+        self._backend.con.register(name, table)
+
+    def table(self, name: str) -> Any:
+        """The table of that name."""
+        return self._backend.table(name)
+
+    def make(self, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:
+        """In memory."""
+        return ibis.memtable(list(rows), schema=schema)
+
+    def keep(self, name: str, expression: Any) -> Any:
+        """As a table of its own."""
+        return self._backend.create_table(name, expression, overwrite=True)
+
+    def rows(self, expression: Any) -> list[dict[str, Any]]:
+        """By Arrow."""
+        return list(expression.to_pyarrow().to_pylist())
+
+
+class Spark:
+    """A session of ours on the cluster of a master; it ends with this process."""
+
+    def __init__(self, master: str, settings: Mapping[str, str]) -> None:
+        _require_master(master)
+        if not shutil.which("java"):
+            raise HostMissing("Spark needs Java", hint="apt-get install openjdk-17-jre-headless")
+        try:
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise HostMissing("pyspark is not installed", hint="pip install '.[spark]'") from error
+        builder = SparkSession.builder.master(master)
+        for name, value in {**_SETTINGS, **settings}.items():
+            builder = builder.config(name, value)
+        try:
+            self._session = builder.getOrCreate()
+        except Exception as error:
+            # What py4j raises has the stack of the other side in it, on many lines.
+            raise HarnessError(f"no session at {master}: {_first_line(error)}") from error
+        self._backend = ibis.pyspark.connect(self._session)
+        self._kept: list[Any] = []
+
+    def load(self, name: str, table: pa.Table) -> None:
+        """By Arrow, in as many parts as the cluster has cores."""
+        self._session.createDataFrame(table).createOrReplaceTempView(name)
+
+    def table(self, name: str) -> Any:
+        """The view of that name."""
+        return self._backend.table(name)
+
+    def make(self, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:
+        """As a view that nobody else names."""
+        name = f"rows_{uuid.uuid4().hex}"
+        arrow = ibis.schema(dict(schema)).to_pyarrow()
+        self.load(name, pa.Table.from_pylist([dict(row) for row in rows], schema=arrow))
+        return self.table(name)
+
+    def keep(self, name: str, expression: Any) -> Any:
+        """In the memory of the workers: a table would need a place that all of them write to."""
+        kept = expression.cache()
+        # It is dropped when nobody holds this.
+        self._kept.append(kept)
+        return kept
+
+    def rows(self, expression: Any) -> list[dict[str, Any]]:
+        """By Arrow, past pandas, which has no whole numbers beside missing ones."""
+        text = self._backend.compile(expression.as_table())
+        return list(self._session.sql(text).toArrow().to_pylist())
+
+
+def _require_master(master: str) -> None:
+    """Raises HarnessError if nobody listens at a master: Spark itself takes a minute to say so."""
+    why = ""
+    for place in master.removeprefix(_SPARK).split(","):
+        host, _, port = place.rpartition(":")
+        if not host or not port.isdecimal():
+            raise UsageError(f"{master} is no master", hint=f"{_SPARK}HOST:PORT")
+        try:
+            socket.create_connection((host, int(port)), _PROBE_S).close()
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+        else:
+            return
+    raise HarnessError(f"nobody answers at {master}: {why}", hint="is the cluster running?")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
