@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.trail.questions import Answer, Asked, Row
 
 _PAUSE_S = 0.5
+_MOST_WORDS = 300
 _QUESTIONS = {
     "containers": "which containers ran, where and when",
     "events": "what was done, by whom, and why it is said to be of a container",
@@ -192,6 +193,12 @@ def _of(name: str) -> Callable[[Row], str]:
     return lambda row: str(row[name])
 
 
+def _what(row: Row) -> str:
+    """In full it stands in the other forms: a path may be as long as it likes."""
+    text = str(row["what"])
+    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}…"
+
+
 def _name(row: Row) -> str:
     return str(row["name"] or row["container"] or "-")
 
@@ -232,7 +239,7 @@ _SHAPES: Mapping[str, Mapping[str, Callable[[Row], str]]] = {
         "container": _name,
         "as": _why,
         "login": _login,
-        "what": _of("what"),
+        "what": _what,
     },
     "hosts": {
         "host": lambda row: f"{row['host']} #{row['boot']}",
@@ -246,7 +253,7 @@ _SHAPES: Mapping[str, Mapping[str, Callable[[Row], str]]] = {
     "unattributed": {
         "time": _time("time"),
         "host": _of("host"),
-        "what": _of("what"),
+        "what": _what,
         "why": _of("why"),
     },
     "shared-netns": {

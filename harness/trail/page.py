@@ -24,6 +24,7 @@ from harness.trail.questions import Asked
 # A page with more than this is no longer pleasant to open.
 MOST_EVENTS = 20_000
 _MOST_RECORDS = 2_000
+_MOST_WORDS = 300
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -63,6 +64,7 @@ def render(model: Model, asked: Asked, remarks: Sequence[str]) -> str:
 def _event(row: Mapping[str, Any]) -> Mapping[str, Any]:
     shown = {name: row[name] for name in ("time", "host", "container", "name", "role", "reason")}
     who = {name: row[name] for name in ("what", "auid", "ses", "success")}
+    who["what"] = who["what"][:_MOST_WORDS]
     return {**shown, **who, "records": [text[:_MOST_RECORDS] for text in row["records"]]}
 
 
