@@ -2,7 +2,7 @@
 
 When a record is lost, a machine in that mode panics. A container that wants the same for itself
 is killed, all of it with what is below it, and once; the machine lives, its daemon is told, and
-other containers and their daemons notice nothing.
+other containers and their daemons notice nothing. The machine's own mode 2 is what it was.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from harness.errors import GuestCrashed
 from harness.guest.machine import Guest
+from harness.jobs import Lab
+from harness.model import Arm
 from harness.scenario import Judge
 
 _LIMIT_S = 20.0
@@ -23,6 +26,8 @@ _FLOOD = 2000
 def test_auditns_failure(
     guest: Guest,
     judge: Judge,
+    arm: Arm,
+    lab: Lab,
     auditd: Any,
     contained: Callable[..., Any],
     send: Callable[..., Any],
@@ -64,3 +69,17 @@ def test_auditns_failure(
     judge.expect("the other", send(other.run, "told-later").errno, good="0")
     kept = other.trail("other.log").saying("told-later")
     judge.expect("records at the other's daemon", len(kept), good=1)
+
+    # A machine in that mode panics, as it always did.
+    folder = judge.folder / "machine"
+    with lab.guest(lab.kernel(arm.stack), folder, warm=False) as machine:
+        machine.run(["auditctl", "-e", "1", "-f", "2"]).require()
+        why = "it lives"
+        try:
+            # To set the rate is told in records that may be too many already.
+            machine.run(["auditctl", "-r", "1"])
+            for number in range(10):
+                machine.run(["auditctl", "-m", f"one-too-many-{number}"])
+        except GuestCrashed as error:
+            why = str(error)
+    judge.expect("the machine in mode 2", "audit: rate limit exceeded" in why, good=True)
