@@ -2,7 +2,8 @@
 
 The daemon of a container is stopped, and its programs log without end. The container's queue is
 full, its records are lost, and its count says so. The machine's queue and count stay as they are,
-and its daemon gets each message that is sent meanwhile.
+and its daemon gets each message that is sent meanwhile. What waits is in the memory that the
+container may have, as it is not outside.
 """
 
 from __future__ import annotations
@@ -12,15 +13,31 @@ from typing import Any
 
 import pytest
 
-from harness.guest.machine import Guest
+from harness.guest.machine import Answer, Guest
 from harness.scenario import Judge
 
 _FLOOD = 20_000
 _LIMIT = 32
 _MESSAGES = 50
+# For each message that waits a record of at least this many bytes.
+_WAITING, _RECORD = 3000, 1000
+_CGROUP = "/sys/fs/cgroup/flood"
+_INSIDE_IT = ("sh", "-c", f'echo $$ > {_CGROUP}/cgroup.procs && exec "$@"', "sh")
 
 
-@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"])
+def _charged(guest: Guest, run: Callable[..., Answer], pid: str) -> int:
+    """Bytes that are charged to a cgroup for messages of its own that a daemon does not read."""
+    run(["auditctl", "-b", str(2 * _WAITING)]).require()
+    run(["kill", "-STOP", pid]).require()
+    before = int(guest.get(f"{_CGROUP}/memory.current"))
+    flood = ["/run/nsaudit/send", "--repeat", str(_WAITING), "charged"]
+    run([*_INSIDE_IT, *flood], deadline_s=120.0).require()
+    charged = int(guest.get(f"{_CGROUP}/memory.current")) - before
+    run(["kill", "-CONT", pid]).require()
+    return charged
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "MEMCG"])
 def test_auditns_queue(
     guest: Guest,
     judge: Judge,
@@ -29,6 +46,9 @@ def test_auditns_queue(
     send: Callable[..., Any],
 ) -> None:
     # Given a container with a daemon that is stopped, and a short queue,
+    cgroups = "mount -t cgroup2 cgroup2 /sys/fs/cgroup; cd /sys/fs/cgroup"
+    guest.run(["sh", "-c", f"{cgroups} && echo +memory > cgroup.subtree_control"]).require()
+    guest.run(["mkdir", _CGROUP]).require()
     inner = contained()
     runs = "runs" if inner.start().status == 0 else "exits"
     judge.expect("auditd in the container", runs, good="runs", broken="exits")
@@ -68,3 +88,10 @@ def test_auditns_queue(
     arrived = len(trail.saying("a-flood"))
     judge.expect("arrived or lost", arrived + inner.lost() >= _FLOOD, good=True)
     judge.expect("arrived", arrived > 0, good=True)
+
+    # What waits is charged to who sent it, other than outside.
+    inside = _charged(guest, inner.run, pid)
+    outside = _charged(guest, guest.run, str(auditd.status().pid))
+    judge.note(charged_inside=inside, charged_outside=outside)
+    judge.expect("charged inside", inside >= _WAITING * _RECORD, good=True)
+    judge.expect("charged outside", outside < _WAITING * _RECORD / 10, good=True)
