@@ -1,9 +1,11 @@
 """Is it known who did what in a container, whichever way they came in?
 
 Somebody logs in to a container by SSH and becomes root there by sudo; and logs in to the host,
-starts a container of their own, and enters the first one with nsenter and by setns. The login
-is followed through all of it. The container is followed where an orchestrator named it: who
-only joins its namespaces is on the host still, as far as the id goes, and is seen there.
+starts a container of their own, enters the first one with nsenter and by setns, and has its
+orchestrator run something there. The login is followed through all that goes back to it, which
+what a daemon runs does only if the daemon sees to that. The container is followed where an
+orchestrator named it: who only joins its namespaces is on the host still, as far as the id
+goes, and is seen there.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from harness.scenario import Judge
 from harness.trail import questions
 from harness.trail.index import read_logs
 from harness.trail.model import Model
-from harness.trail.questions import Asked
+from harness.trail.questions import Asked, Row
 from harness.trail.sources import find_sources
 
 _NAMED = "/run/nsaudit/named"
@@ -30,6 +32,12 @@ _PORT = 2222
 _BOX, _OWN = "4711", "4712"
 _TESTER = "1000"
 _ENTER = Path(__file__).with_name("enter.py")
+_DAEMON = Path(__file__).with_name("orchestrator.py")
+
+
+def _is_about(row: Row, way: str) -> bool:
+    """Whether an event is the one in which the folder of a way in was made."""
+    return any(f'name="/tmp/{way}"' in record for record in row["records"])
 
 
 @pytest.mark.scenario(feature=["contid"], config=["AUDIT", "AUDITSYSCALL", "PID_NS", "UTS_NS"])
@@ -48,7 +56,9 @@ def test_sessions(
     if first.stderr:
         return
     sshd(guest.spawn)
-    sshd(lambda argv: guest.spawn([_NAMED, _BOX, *_SPACES, *argv, "-p", str(_PORT)]))
+    guest.put("/run/orchestrator.py", _DAEMON.read_bytes(), 0o755)
+    orchestrator = ["python3", "/run/orchestrator.py"]
+    sshd(lambda argv: guest.spawn([*orchestrator, _BOX, *_SPACES, *argv, "-p", str(_PORT)]))
     inside = guest.run(["pgrep", "-f", f"^sshd: .* -p {_PORT}"]).require().stdout.strip()
     guest.put("/etc/sudoers.d/tester", "tester ALL=(ALL) NOPASSWD: ALL\n", 0o440)
     guest.put("/run/enter.py", _ENTER.read_bytes())
@@ -62,13 +72,16 @@ def test_sessions(
         "box": ssh_client.run(box, ["cat", "/proc/self/sessionid"]),
         "host": ssh_client.run(host, ["cat", "/proc/self/sessionid"]),
     }
+    enter = ["nsenter", "-t", inside, "-m", "-u", "-i", "-p"]
     ways = {
         "ssh": (box, [], _BOX, "box"),
         "ssh-sudo": (box, ["sudo"], _BOX, "box"),
         "host": (host, [], "", "host"),
         "own": (host, ["sudo", _NAMED, _OWN, *_SPACES], _OWN, "host"),
-        "nsenter": (host, ["sudo", "nsenter", "-t", inside, "-m", "-u", "-i", "-p"], "", "host"),
+        "nsenter": (host, ["sudo", *enter], "", "host"),
         "setns": (host, ["sudo", "python3", "/run/enter.py", inside], "", "host"),
+        "asked": (host, [*orchestrator, "ask", *enter], _BOX, ""),
+        "handed-on": (host, [*orchestrator, "hand-on", *enter], _BOX, "new"),
     }
     for way, (session, words, _, _) in ways.items():
         tool = [] if way == "setns" else ["mkdir"]
@@ -80,18 +93,23 @@ def test_sessions(
     found = find_sources([f"guest={judge.folder}/records.log"])
     model = Model(read_logs(found, lab.workspace))
     rows = questions.events(model, Asked()).rows
+    sessions = {}
     for way, (_, _, container, session_of) in ways.items():
-        made = [row for row in rows if any(f'name="/tmp/{way}"' in one for one in row["records"])]
-        seen = [(row["container"], row["auid"], row["ses"]) for row in made]
-        judge.expect(way, seen, good=[(container, _TESTER, numbers[session_of])])
+        (made,) = [row for row in rows if _is_about(row, way)]
+        sessions[way] = made["ses"]
+        login = _TESTER if session_of else ""
+        judge.expect(way, (made["container"], made["auid"]), good=(container, login))
+        if session_of in numbers:
+            judge.expect(f"session of {way}", made["ses"], good=numbers[session_of])
+    judge.expect("asked by no login", sessions["asked"], good="")
+    others = [*numbers.values(), ""]
+    judge.expect("handed on as a new session", sessions["handed-on"] in others, good=False)
     judge.expect("two sessions", len(set(numbers.values())), good=2)
 
     # what is asked of one login in one container is that and nothing else,
     did = questions.events(model, Asked(container=_BOX, auid=_TESTER)).rows
-    folders = [
-        one for row in did for one in ways if f'name="/tmp/{one}"' in "".join(row["records"])
-    ]
-    judge.expect("inside, by the login", folders, good=["ssh", "ssh-sudo"])
+    folders = [one for row in did for one in ways if _is_about(row, one)]
+    judge.expect("inside, by the login", folders, good=["ssh", "ssh-sudo", "handed-on"])
 
     # and who started each container is known.
     by = {row["container"]: row["by"] for row in questions.containers(model, Asked()).rows}
