@@ -83,7 +83,7 @@ def judge(deed: Deed, said: Said) -> Judged:
     who: Sequence[str] = [name for role, name in said.named if role == deed.role]
     truth = set(deed.truth)
     if not who and deed.role != "subject":
-        words = said.why or f"it says nothing of the {deed.role}"
+        words = said.why or f"nothing of the {deed.role}"
         return Judged(deed=deed, outcome=Outcome.NONE, words=words)
     if not who and not said.named and said.reason != HOST:
         return Judged(deed=deed, outcome=Outcome.NONE, words=said.why)

@@ -197,7 +197,7 @@ def _odd(case: Case) -> bool:
 
 def _said(case: Case, names: Sequence[str]) -> str:
     said = [
-        f"{name} says {_listed(case.tallies[name].words)}"
+        f"{name} said: {_listed(case.tallies[name].words)}"
         for name in names
         if case.tallies[name].words
     ]

@@ -352,7 +352,7 @@ def test_markdown_fits_a_mail_and_names_its_sources() -> None:
     assert max(map(len, text.splitlines())) <= report.WIDTH
     assert re.search(r"^ +n +1 B +2 B +contid +\[1\]$", text, re.MULTILINE)
     assert re.search(r"^ +\[1\] f$", text, re.MULTILINE)
-    assert "nsid says <WRONG>" in text
+    assert "nsid said: <WRONG>" in text
     assert "20261125T000000Z-abcdef" in text
 
 
@@ -361,7 +361,7 @@ def test_the_page_links_to_the_run_and_escapes_what_was_said() -> None:
         found((Outcome.RIGHT, Outcome.WRONG)), "nsaudit compare", lambda name: f"run/{name}"
     )
     assert '<a href="run/f">f</a>' in page
-    assert "says &lt;WRONG&gt;" in page
+    assert "said: &lt;WRONG&gt;" in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert '<td class="figure won"><b>1 B</b>' in page

@@ -166,6 +166,15 @@ SCENES: dict[str, tuple[str, ...]] = {
         event(7, 8, *inside("55", call(15, rest=" record=1"), EXITING)),
         event(8, 9, *inside("56", call(16, rest=" record=1"), EXITING)),
     ),
+    # The same numbers on another host.
+    "nsid-too": (event(90, 1, BORN), event(91, 2, call(131), OWN)),
+    "joined": (
+        birth(0, 1, "81", 101),
+        birth(1, 2, "81", 105),
+        event(2, 3, *inside("81", call(105, rest=" record=1"))),
+        end(3, 4, "81", 101),
+        birth(4, 5, "81", 110),
+    ),
     "silent": (event(0, 1, call(55)),),
     "boots": (
         *(event(second, second + 1, call(5)) for second in range(10)),
@@ -298,6 +307,18 @@ def test_without_ids_a_set_of_namespaces_is_a_container(answers: Answers) -> Non
     first, second = answers("containers", "nsid")
     assert (first["ended"][17:19], second["ended"]) == ("43", "")
     assert first["by"] == "unshare[131] for 1000"
+
+
+def test_a_namespace_does_not_move(answers: Answers) -> None:
+    (one,) = answers("containers", "nsid-too")
+    assert (one["container"], one["moved"]) == ("ns:mnt4026532174", "")
+
+
+def test_a_task_that_is_let_in_is_no_birth(answers: Answers) -> None:
+    rows = answers("containers", "joined")
+    assert told(rows, "events", "moved") == [(1, ""), (0, "set again")]
+    assert [row["ended"][17:19] for row in rows] == ["43", ""]
+    assert [row["by"] for row in rows] == ["runc[100] for 1000", "runc[109] for 1000"]
 
 
 def test_tasks_in_one_network_namespace_share_it(answers: Answers) -> None:

@@ -62,7 +62,8 @@ def render(model: Model, asked: Asked, remarks: Sequence[str]) -> str:
 
 
 def _event(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    shown = {name: row[name] for name in ("time", "host", "container", "name", "role", "reason")}
+    names = ("time", "host", "boot", "container", "name", "role", "reason")
+    shown = {name: row[name] for name in names}
     who = {name: row[name] for name in ("what", "auid", "ses", "success")}
     who["what"] = who["what"][:_MOST_WORDS]
     return {**shown, **who, "records": [text[:_MOST_RECORDS] for text in row["records"]]}

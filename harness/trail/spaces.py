@@ -30,6 +30,7 @@ _INITIAL = {
 # A container is named by the first of these that is its own.
 _TELLING = ("mnt", "pid", "net", "user", "ipc", "uts", "cgroup", "time")
 _NONE = ("", "?")
+PREFIX = "ns:"
 FOREVER = 1 << 62
 
 
@@ -86,7 +87,7 @@ class Namespaces:
         count = sum(one.serial <= serial for one in births)
         # Of one that was there before the log began no birth is known.
         again = count > 1 or (not count and births)
-        return f"ns:{kind}{inode}" + (f"/{count}" if again else "")
+        return f"{PREFIX}{kind}{inode}" + (f"/{count}" if again else "")
 
     def life(self, kind: str, inode: str, serial: int) -> tuple[Record | None, Record | None]:
         """The birth and the end of the namespace that had this number at this event."""

@@ -14,6 +14,7 @@ from typing import Any
 import ibis
 
 from harness.audit.records import Record
+from harness.trail import spaces
 from harness.trail.model import KEY, Birth, Model
 from harness.trail.names import Names
 from harness.trail.spaces import Era
@@ -43,8 +44,10 @@ class Stay:
 
     @property
     def key(self) -> str:
-        """What makes two stays those of one container."""
-        return self.name or self.container
+        """What makes two stays those of one container; a namespace is of one boot of a host."""
+        if self.name or not self.container.startswith(spaces.PREFIX):
+            return self.name or self.container
+        return f"{self.host}/{self.boot}/{self.container}"
 
 
 def find_stays(model: Model, names: Names) -> list[Stay]:
@@ -82,9 +85,23 @@ def find_stays(model: Model, names: Names) -> list[Stay]:
 
 
 def _spans(attributed: Any) -> Any:
-    """One row for each time that an id was in use on a boot: a birth begins a new one."""
+    """One row for each time that an id was in use on a boot: a birth begins a new one.
+
+    To be set again on another task is no birth while the container has not ended: that is how
+    an orchestrator lets a task in.
+    """
     rows = attributed.filter(attributed.role != "refused")
-    birth = ibis.ifelse(rows.role == "birth", rows.serial, None)
+    turns = rows.filter(rows.role.isin(["birth", "end"])).distinct()
+    order = ibis.window(
+        group_by=[turns.boot, turns.container],
+        order_by=[turns.serial, ibis.desc(ibis.ifelse(turns.role == "birth", 1, 0))],
+    )
+    turns = turns.mutate(before=turns.role.lag().over(order))
+    begun = turns.filter(turns.role == "birth", turns.before.fill_null("end") == "end")
+    begun = begun.select(*KEY, "container", begins=begun.serial).distinct()
+    joined = rows.left_join(begun, [*KEY, "container"])
+    rows = joined.select(*rows.columns, "begins")
+    birth = ibis.ifelse(rows.role == "birth", rows.begins, None)
     window = ibis.cumulative_window(
         group_by=[rows.boot, rows.container],
         order_by=[rows.serial, ibis.desc(ibis.ifelse(rows.role == "birth", 1, 0))],

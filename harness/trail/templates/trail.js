@@ -31,7 +31,9 @@
 
   const lanes = new Map();
   const laneOf = (one) => {
-    const key = one.name || one.container;
+    // A namespace's number says something on one boot of one host only.
+    const local = one.container.startsWith("ns:") ? ` ${one.host}${one.boot > 1 ? ` #${one.boot}` : ""}` : "";
+    const key = one.name || one.container + local;
     if (!lanes.has(key)) lanes.set(key, { key, stays: [], events: [] });
     return lanes.get(key);
   };
