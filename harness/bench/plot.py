@@ -31,7 +31,8 @@ def draw(figures: Sequence[Figure]) -> str:
         raise UsageError("there is nothing to plot", hint="nsaudit bench growth --svg F")
     sizes = [at for at, _ in points]
     first = points[0][1].value / sizes[0]
-    low = min(min(one.samples) for _, one in points)
+    # Some room, so that the least is not on the axis.
+    low = 0.8 * min(min(one.samples) for _, one in points)
     high = max(*(max(one.samples) for _, one in points), first * sizes[-1])
     x = _scale(sizes[0], sizes[-1], _LEFT, _WIDTH - _RIGHT)
     y = _scale(low, high, _HEIGHT - _BOTTOM, _TOP)

@@ -112,7 +112,7 @@ class Spark:
             # What py4j raises has the stack of the other side in it, on many lines.
             raise HarnessError(f"no session at {master}: {_first_line(error)}") from error
         self._backend = ibis.pyspark.connect(self._session)
-        self._kept: list[Any] = []
+        self._kept: dict[str, Any] = {}
 
     def load(self, name: str, table: pa.Table) -> None:
         """By Arrow, in as many parts as the cluster has cores."""
@@ -131,10 +131,9 @@ class Spark:
 
     def keep(self, name: str, expression: Any) -> Any:
         """In the memory of the workers: a table would need a place that all of them write to."""
-        kept = expression.cache()
-        # It is dropped when nobody holds this.
-        self._kept.append(kept)
-        return kept
+        # What had the name before is dropped, as nobody holds it any more.
+        self._kept[name] = expression.cache()
+        return self._kept[name]
 
     def rows(self, expression: Any) -> list[dict[str, Any]]:
         """By Arrow, past pandas, which has no whole numbers beside missing ones."""
