@@ -96,11 +96,12 @@ def note(paths: Iterable[Path]) -> Iterator[Before]:
 
 def keep_times(
     before: Iterable[Before], find_users: Callable[[frozenset[str]], Iterable[Path]]
-) -> None:
+) -> Iterator[Path]:
     """Gives headers their time back in which only macros have changed since ``note``.
 
     ``find_users`` finds the files that name one of some macros: they get a new time, and first,
-    so that whoever is killed in between has too much compiled and not too little.
+    so that whoever is killed in between has too much compiled and not too little. Tells of each
+    file that has another time now than git gave it.
     """
     for one in before:
         after = one.path.read_text(errors="replace") if one.path.is_file() else ""
@@ -111,4 +112,6 @@ def keep_times(
         for path in find_users(names) if names else ():
             if path != one.path:
                 os.utime(path, ns=(now, now))
+                yield path
         os.utime(one.path, ns=(one.changed_ns, one.changed_ns))
+        yield one.path

@@ -150,7 +150,10 @@ class Tree:
         uapi = git(folder, "diff", "--name-only", "HEAD", commit, "--", macros.HEADERS)
         headers = list(macros.note(folder / name for name in uapi.splitlines()))
         git(folder, "checkout", "--quiet", "--force", "--detach", commit)
-        macros.keep_times(headers, lambda names: _find_users(folder, names))
+        renewed = list(macros.keep_times(headers, lambda names: _find_users(folder, names)))
+        if renewed:
+            # What has not the time that git knows, git writes again the next time.
+            git(folder, "update-index", "--", *renewed)
         return folder
 
     def _apply(self, stack: Stack, texts: Sequence[str]) -> str:
