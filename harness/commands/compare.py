@@ -80,9 +80,8 @@ def _measure(
 
     base = options.base
     lab.catalogue.require_base(base)
+    kernel = lab.kernel(workload.choose_stack(lab.catalogue, designs, base).name)
     folder = lab.workspace.new_run()
-    # The stack with all of them; there is one in the table, not for any two series.
-    kernel = lab.kernel(f"ids-{base}")
     workload.run(lab, kernel, folder, screen.step)
     plan = Plan(lab=lab, base=base, times=options.times, on_step=screen.step)
     seen: dict[str, list[cost.Seen]] = {}

@@ -61,9 +61,16 @@ def _about_deeds(found: Comparison) -> Iterator[str]:
         else:
             yield f"There is no case that only {name} has rightly."
     if found.nobody:
-        yield f"Neither has rightly: {_listed(case.name for case in found.nobody)}."
+        odd = _listed(f"{case.name} ({_ends(case)})" for case in found.nobody)
+        yield f"Neither has rightly: {odd}."
     if found.everybody:
         yield f"Both have rightly: {_listed(case.name for case in found.everybody)}."
+
+
+def _ends(case: Case) -> str:
+    """How a case ended for each design: to say nothing is better than to say what is wrong."""
+    words = {"right": "rightly", "wrong": "wrongly", "none": "not at all"}
+    return ", ".join(f"{name} {words[tone(one)]}" for name, one in case.tallies.items())
 
 
 def _about_figures(found: Comparison) -> Iterator[str]:

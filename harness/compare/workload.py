@@ -8,10 +8,11 @@ from pathlib import Path
 
 from harness.compare.designs import Design, strip
 from harness.compare.truth import RULE, Facts, Log, read_facts
-from harness.errors import DeadlineExceeded, HarnessError
+from harness.errors import DeadlineExceeded, HarnessError, UsageError
 from harness.guest.machine import Guest
 from harness.jobs import Lab
-from harness.model import Kernel
+from harness.kernel.series import Catalogue
+from harness.model import Kernel, Stack
 
 HOSTS = ("a", "b")
 SAID, LOG = "truth.jsonl", "audit.log"
@@ -23,6 +24,22 @@ _CALLS = ("mkdir", "kill")
 _LIMIT_S = 180.0
 _SYNC_LIMIT_S = 15.0
 _MARK = "nsaudit-compare-end"
+
+
+def choose_stack(catalogue: Catalogue, designs: Sequence[Design], base: str) -> Stack:
+    """The smallest stack on a base that has all designs. Raises UsageError if there is none."""
+    wanted = {one.name for one in designs}
+    found = [
+        one
+        for one in catalogue.stacks.values()
+        if one.base.name == base and wanted <= {series.name for series in one.series}
+    ]
+    if not found:
+        raise UsageError(
+            f"no stack on base {base} has {' and '.join(sorted(wanted))}",
+            hint="nsaudit stacks lists them",
+        )
+    return min(found, key=lambda one: len(one.series))
 
 
 def run(lab: Lab, kernel: Kernel, folder: Path, on_step: Callable[[str], None]) -> None:

@@ -14,7 +14,9 @@ from harness.compare.designs import DESIGNS, require_designs, strip
 from harness.compare.judge import Judged, Outcome, Said, judge, judge_log, resolve
 from harness.compare.result import Comparison, Measure, Tally
 from harness.compare.truth import Deed, Facts, Log, names_for, read_facts
+from harness.compare.workload import choose_stack
 from harness.errors import HarnessError, UsageError
+from harness.kernel import series
 from harness.trail.names import Names
 from harness.workspace import Workspace
 
@@ -78,6 +80,14 @@ def test_two_known_designs_are_compared() -> None:
     for names in (["contid"], ["contid", "contid"], ["contid", "cgroup"], ["contid"] * 3):
         with pytest.raises(UsageError):
             require_designs(names)
+
+
+def test_the_workload_runs_on_the_smallest_kernel_that_has_both() -> None:
+    catalogue = series.load(Path(__file__).parents[2] / "kernel-patches")
+    both = list(DESIGNS.values())
+    assert choose_stack(catalogue, both, "7.3").name == "ids-7.3"
+    with pytest.raises(UsageError, match=r"no stack on base 6\.1 has contid and nsid"):
+        choose_stack(catalogue, both, "6.1")
 
 
 # -- the truth -------------------------------------------------------------------------
@@ -331,7 +341,7 @@ def test_sentences_follow_the_figures() -> None:
     assert "nsid attributes 2 rightly, 1 wrongly and 1 not at all" in text
     assert "Only contid has rightly: case 1." in text
     assert "Only nsid has rightly: case 3." in text
-    assert "Neither has rightly: case 4." in text
+    assert "Neither has rightly: case 4 (contid wrongly, nsid not at all)." in text
     assert "Both have rightly: case 2." in text
     assert "Size: contid is better in n (1 B to 2 B)." in text
     assert report.overall(one) == "By the figures below contid wins on size."
