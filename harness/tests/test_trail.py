@@ -22,7 +22,7 @@ from harness.errors import UsageError
 from harness.trail import page, questions
 from harness.trail.engine import open_engine
 from harness.trail.index import Index, read_logs
-from harness.trail.model import LOST, NO_SPEECH, Model, split_list
+from harness.trail.model import LOST, NO_SPEECH, PACKET, Model, split_list
 from harness.trail.names import Names, read_names
 from harness.trail.questions import Answer, Asked
 from harness.trail.sources import find_sources
@@ -154,6 +154,7 @@ SCENES: dict[str, tuple[str, ...]] = {
         # The same numbers again are another container.
         event(4, 5, BORN),
         event(5, 6, call(140), OWN),
+        event(6, 7, "NETFILTER_PKT mark=0 saddr=127.0.0.1 daddr=127.0.0.1 proto=17"),
     ),
     "shared": (
         event(1, 2, *inside("51", call(11, rest=" record=1"), OWN)),
@@ -307,6 +308,11 @@ def test_without_ids_a_set_of_namespaces_is_a_container(answers: Answers) -> Non
     first, second = answers("containers", "nsid")
     assert (first["ended"][17:19], second["ended"]) == ("43", "")
     assert first["by"] == "unshare[131] for 1000"
+
+
+def test_a_packet_is_not_the_hosts_because_nothing_names_it(answers: Answers) -> None:
+    rows = [row for row in answers("events", "nsid") if row["serial"] == 7]
+    assert told(rows, "container", "reason", "why") == [("", "unknown", PACKET)]
 
 
 def test_a_namespace_does_not_move(answers: Answers) -> None:
