@@ -30,7 +30,7 @@ _SPEAKERS: dict[str, tuple[str, ...]] = {"root": (), "tester": (*_AS_TESTER, *_M
 _SHIFT = 100_000
 _TMPFS = "0x1021994"  # linux/magic.h
 # What the machine knows and a container does not.
-_FOREIGN = {"CONTAINER_ID", "NS_INFO", "NS_INIT", "NS_DEL", "OBJ_PID"}
+_FOREIGN = {"CONTAINER_ID", "NS_INFO", "NS_INIT", "NS_DEL"}
 _CALL = ("-S", "sethostname")
 _EXEC = ("always,exit", "-F", "arch=b64", "-S", "execve")
 # Each rule with what auditctl prints when the kernel refuses it.

@@ -1,0 +1,135 @@
+"""Does a container's daemon hear of the files that it watches, and of programs it names?
+
+A watch follows its file: it is told that the file is made, changed, replaced and removed, and it
+holds for whatever has the name then. It says nothing of who is outside, even of the same file,
+and to follow a file takes the right to read its directory. Rules can ask for a program by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.audit.records import Event, Trail
+from harness.guest.machine import Guest
+from harness.scenario import Judge
+
+_FILE = "/root/watched"
+_MOST = 128
+_STEPS = {
+    "made": f"echo first > {_FILE}",
+    "changed": f"chmod 640 {_FILE}",
+    "replaced": f"echo second > {_FILE}.new && mv {_FILE}.new {_FILE}",
+    "written": f"echo third >> {_FILE}",
+    "removed": f"rm {_FILE}",
+    "made again": f"echo fourth > {_FILE}",
+    "moved away": f"mv {_FILE} {_FILE}.old",
+}
+# Not of the file with the name: another one, one that had it, one that is only read.
+_SILENT = {
+    "another": "echo other > /root/other",
+    "one that had the name": f"chmod 600 {_FILE}.old",
+    "one that is read": f"echo fifth > {_FILE}.r && cat {_FILE}.r",
+}
+
+
+def _keyed(trail: Trail, key: str) -> list[Event]:
+    return [e for e in trail if any(r.type == "SYSCALL" and r.get("key") == key for r in e.records)]
+
+
+def _kinds_of(event: Event, path: str) -> list[str]:
+    """What the calls did to the path: CREATE, DELETE, NORMAL."""
+    paths = [one for one in event.records if one.type == "PATH" and one.get("name") == path]
+    return sorted({str(one.get("nametype")) for one in paths})
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
+def test_auditns_files(
+    guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
+) -> None:
+    # Given a container with a daemon that watches a file, which is not there yet,
+    inner = contained()
+    run = inner.run
+    runs = "runs" if inner.start().status == 0 else "exits"
+    judge.expect("auditd in the container", runs, good="runs", broken="exits")
+    if runs == "exits":
+        return
+    watch = ("-w", _FILE, "-p", "wa", "-k", "watch")
+    added = run(["auditctl", *watch])
+    judge.expect("adding the watch", added.status, good=0)
+    listed = run(["auditctl", "-l"]).require().stdout.strip()
+    judge.expect("the watch, listed", listed, good=" ".join(watch))
+    again = run(["auditctl", *watch])
+    judge.expect("adding it again", "Rule exists" in again.stderr, good=True)
+
+    # each thing that is done to it is told once, the removal too,
+    seen, done = {}, 0
+    for step, command in _STEPS.items():
+        run(["sh", "-c", command]).require()
+        events = _keyed(inner.trail(f"{step.replace(' ', '-')}.log"), "watch")
+        seen[step] = [_kinds_of(event, _FILE) for event in events[done:]]
+        done = len(events)
+    judge.expect("made", seen["made"], good=[["CREATE"]])
+    judge.expect("changed", seen["changed"], good=[["NORMAL"]])
+    judge.expect("replaced", seen["replaced"], good=[["CREATE", "DELETE"]])
+    judge.expect("written", seen["written"], good=[["NORMAL"]])
+    judge.expect("removed", seen["removed"], good=[["DELETE"]])
+    judge.expect("made again", seen["made again"], good=[["CREATE"]])
+    judge.expect("moved away", seen["moved away"], good=[["DELETE"]])
+
+    # and of nothing else, nor of what somebody outside does to the same file.
+    for what, command in _SILENT.items():
+        run(["sh", "-c", command]).require()
+        count = len(_keyed(inner.trail("silent.log"), "watch")) - done
+        judge.expect(f"events of {what}", count, good=0)
+    guest.run(["sh", "-c", f"echo outside > {_FILE}; chmod 600 {_FILE}; rm {_FILE}"]).require()
+    count = len(_keyed(inner.trail("outside.log"), "watch")) - done
+    judge.expect("events of what is done outside", count, good=0)
+    host = auditd.trail("host.log")
+    judge.expect("events at the machine's daemon", len(_keyed(host, "watch")), good=0)
+
+    # A rule about a program is about that program.
+    rule = ("always,exit", "-F", "arch=b64", "-S", "mkdir", "-F", "exe=/usr/bin/mkdir")
+    run(["auditctl", "-a", *rule, "-k", "program"]).require()
+    run(["mkdir", "/root/made-by-mkdir"]).require()
+    run(["python3", "-c", "import os; os.mkdir('/root/made-by-python')"]).require()
+    events = _keyed(inner.trail("program.log"), "program")
+    judge.expect("events of the program", len(events), good=1)
+
+    # When the directory is gone, the rule is left, tells nothing, and can be deleted.
+    run(["mkdir", "/root/gone"]).require()
+    lost = ("/root/gone/file", "-p", "wa", "-k", "gone")
+    run(["auditctl", "-w", *lost]).require()
+    run(["sh", "-c", "echo > /root/gone/file && rm -r /root/gone"]).require()
+    listed = run(["auditctl", "-l"]).require().stdout
+    judge.expect("its rule is listed", "/root/gone/file" in listed, good=True)
+    before = len(_keyed(inner.trail("gone.log"), "gone"))
+    judge.expect("what was done to it", before, good=2)
+    run(["sh", "-c", "mkdir /root/gone && echo > /root/gone/file"]).require()
+    after = len(_keyed(inner.trail("later.log"), "gone"))
+    judge.expect("what is done to another", after - before, good=0)
+    deleted = run(["auditctl", "-W", *lost])
+    judge.expect("deleting its rule", deleted.status, good=0)
+
+    # There are no more watches than that, and one that is deleted makes room.
+    run(["auditctl", "-D"]).require()
+    many = "".join(f"-w /root/many-{n} -p w\n" for n in range(_MOST + 2))
+    filled = run(["sh", "-c", "cat > /tmp/many; auditctl -R /tmp/many"], given=f"-c\n{many}")
+    judge.keep("transcript-many.txt", filled.stdout + filled.stderr)
+    count = len(run(["auditctl", "-l"]).require().stdout.splitlines())
+    judge.expect("watches", count, good=_MOST)
+    judge.expect("told so", "No space left" in filled.stderr, good=True)
+    run(["auditctl", "-W", "/root/many-0", "-p", "w"]).require()
+    last = run(["auditctl", "-w", f"/root/many-{_MOST}", "-p", "w"])
+    judge.expect("one more then", last.status, good=0)
+
+    # To follow a file takes the right to read its directory.
+    guest.run(["sh", "-c", "mkdir /srv/closed && chmod 711 /srv/closed"]).require()
+    shifted = contained(shift=100_000)
+    judge.expect("auditd with other ids", shifted.start().status, good=0)
+    told = shifted.run(["auditctl", "-w", "/srv/closed/file", "-p", "w"])
+    judge.expect("a directory that cannot be read", "Permission denied" in told.stderr, good=True)
+    opened = shifted.run(["auditctl", "-w", "/srv/file", "-p", "w"])
+    judge.expect("one that can", opened.status, good=0)
