@@ -1,0 +1,189 @@
+"""Is a container the same one after it was moved to another host?
+
+Two containers count on one host. CRIU takes each down to files, these go over the network, and
+CRIU puts it up on the other host, where it counts on. The orchestrator there sets the id of the
+first one again and forgets that of the second.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.audit import namespaces
+from harness.audit.records import parse_record
+from harness.errors import DeadlineExceeded
+from harness.guest.hosts import Hosts
+from harness.guest.machine import Guest
+from harness.jobs import Lab
+from harness.scenario import Judge
+from harness.trail import questions
+from harness.trail.index import read_logs
+from harness.trail.model import Model
+from harness.trail.questions import Asked, Row
+from harness.trail.sources import find_sources
+
+_HERE = Path(__file__).parent
+_NAMED = "/run/nsaudit/named"
+_SPACES = ("unshare", "--uts", "--pid", "--fork", "setsid")
+_QUIET = 'exec "$@" </dev/null >/dev/null 2>&1'
+# The container whose id is set again, and the one whose id is forgotten.
+_KEPT, _FORGOTTEN = "4711", "4712"
+_PROBE = "4710"
+_NEIGHBOURS = ("4713", "4714")
+_KINDS = ("pid", "uts")
+_COUNT = re.compile(r'a1="box-(\d+)-(\d+)"')
+_CRIU_S = 60.0
+_COUNT_S = 20.0
+
+
+def _start(guest: Guest, name: str) -> int:
+    """A container that counts; the pid of its first process."""
+    counter = [*_SPACES, "/run/count.sh", f"box-{name}"]
+    guest.spawn([_NAMED, name, "sh", "-c", _QUIET, "sh", *counter])
+    return _pid_of(guest, name)
+
+
+def _pid_of(guest: Guest, name: str) -> int:
+    """The first process of a container, as the host has it, once it runs."""
+    find = f"until pgrep -o -f '^/bin/sh /run/count.sh box-{name}$'; do sleep 0.1; done"
+    return int(guest.run(["sh", "-c", find]).require().stdout)
+
+
+def _spaces(guest: Guest, pid: int | str) -> Mapping[str, str]:
+    """The numbers of a process's namespaces."""
+    files = [f"/proc/{pid}/ns/{kind}" for kind in _KINDS]
+    said = guest.run(["stat", "-L", "-c", "%i", *files]).require().stdout.split()
+    return dict(zip(_KINDS, said, strict=True))
+
+
+def _criu(
+    guest: Guest, judge: Judge, host: str, name: str, words: Sequence[str], *wrap: str
+) -> None:
+    """Runs CRIU on a container's files, and keeps what it says."""
+    folder = f"/run/box-{name}"
+    guest.run(["mkdir", "-p", folder]).require()
+    log = f"{words[0]}.log"
+    # The containers have no cgroups of their own.
+    options = ["--images-dir", folder, "--log-file", log, "-v2", "--manage-cgroups=ignore"]
+    argv = [*wrap, "criu", *words, *options]
+    answer = guest.run(argv, deadline_s=_CRIU_S)
+    judge.keep(f"{host}/criu-{name}.txt", guest.get(f"{folder}/{log}"))
+    answer.require()
+
+
+def _move(source: Guest, target: Guest, host: str, name: str) -> None:
+    """Sends a container's files over the private network."""
+    archive = f"/run/box-{name}.tar"
+    job = target.spawn(["python3", "/run/receive.py", archive])
+    target.wait_until(lambda: b"listening" in job.out or job.status is not None, 20.0, "a port")
+    send = f"tar -C /run -c box-{name} >/dev/tcp/{host}/7000"
+    source.run(["bash", "-c", send]).require()
+    job.wait().require()
+    target.run(["tar", "-C", "/run", "-x", "-f", archive]).require()
+
+
+def _counts(text: str, name: str) -> list[int]:
+    """The numbers that a container counted, in these records."""
+    return [int(number) for box, number in _COUNT.findall(text) if box == name]
+
+
+def _await_counts(daemon: Any, scale: float) -> None:
+    """Waits until both containers have counted twice where this daemon is."""
+    end = time.monotonic() + _COUNT_S * scale
+    while any(len(_counts(daemon.read(), name)) < 2 for name in (_KEPT, _FORGOTTEN)):
+        if time.monotonic() > end:
+            raise DeadlineExceeded("a container that was restored does not count")
+        time.sleep(0.2)
+
+
+def _places(row: Row) -> namespaces.Places:
+    """The namespaces that an event was in, of the kinds that the containers have."""
+    infos = [one for one in map(parse_record, row["records"]) if one.type == namespaces.NS_INFO]
+    return {kind: namespaces.places(one)[kind] for one in infos[:1] for kind in _KINDS}
+
+
+@pytest.mark.scenario(
+    feature=["contid", "nsid"],
+    config=["AUDIT", "AUDITSYSCALL", "CHECKPOINT_RESTORE", "PID_NS"],
+    under=["checkpoint"],
+    hosts={"north": 0, "south": 2.5},
+)
+def test_migration(
+    hosts: Hosts,
+    judge: Judge,
+    lab: Lab,
+    daemons: Mapping[str, Any],
+) -> None:
+    # Given two hosts, and two containers that count on the first one,
+    north, south = hosts["north"], hosts["south"]
+    first = north.run([_NAMED, _PROBE, "true"])
+    judge.expect("naming one", first.stderr.strip() or "0", good="0", broken="ENOENT")
+    if first.stderr:
+        return
+    for name, guest in hosts.items():
+        daemons[name].start().require()
+        rule = ["always,exit", "-F", "arch=b64", "-S", "execve", "-F", "exe=/usr/bin/hostname"]
+        guest.run(["auditctl", "-a", *rule, "-k", "count"]).require()
+        guest.put("/run/count.sh", (_HERE / "count.sh").read_bytes(), 0o755)
+        guest.put("/run/receive.py", (_HERE / "receive.py").read_bytes())
+    before = {}
+    for name in (_KEPT, _FORGOTTEN):
+        before[name] = _spaces(north, _start(north, name))
+    # The numbers of namespaces are each host's own. Both hosts give the same ones out: those
+    # of the containers that will come are taken there by others.
+    for name in _NEIGHBOURS:
+        judge.note(**{f"namespaces of {name}": f"{_spaces(south, _start(south, name))}"})
+
+    # when each is taken down there and put up on the second one,
+    after = {}
+    for name, wrap in ((_KEPT, [_NAMED, _KEPT]), (_FORGOTTEN, [])):
+        pid = _pid_of(north, name)
+        _criu(north, judge, "north", name, ["dump", "--tree", str(pid)])
+        _move(north, south, "south", name)
+        _criu(south, judge, "south", name, ["restore", "--restore-detached"], *wrap)
+        after[name] = _spaces(south, _pid_of(south, name))
+    own = _spaces(south, "self")
+    _await_counts(daemons["south"], south.scale)
+    for name in hosts:
+        daemons[name].trail()
+
+    # then the id is as it was, though every namespace is another one,
+    found = find_sources([f"{name}={judge.folder}/{name}/records.log" for name in hosts])
+    model = Model(read_logs(found, lab.workspace))
+    for name in (_KEPT, _FORGOTTEN):
+        same = [kind for kind in _KINDS if before[name][kind] == after[name][kind]]
+        judge.note(**{f"namespaces of {name}": f"{before[name]} then {after[name]}"})
+        judge.expect(f"namespaces that {name} still has", same, good=[])
+    kept = questions.events(model, Asked(container=_KEPT)).rows
+    counted = {}
+    for host in hosts:
+        records = [one for row in kept if row["host"] == host for one in row["records"]]
+        counted[host] = _counts("\n".join(records), _KEPT)
+    judge.note(counted=f"{counted}")
+    last = counted["north"][-1:]
+    judge.expect("it counts on", counted["south"][:1], good=[number + 1 for number in last])
+    judge.expect("why it is said to be the same", {row["reason"] for row in kept}, good={"id"})
+
+    # the trail follows it,
+    stays = questions.containers(model, Asked()).rows
+    told = [(one["host"], one["moved"]) for one in stays if one["container"] == _KEPT]
+    judge.expect("where it was", told, good=[("north", ""), ("south", "moved from north")])
+
+    # and the one that was forgotten is missed, found, and named.
+    there, here = ({one["container"] for one in stays if one["host"] == name} for name in hosts)
+    judge.expect("nowhere since", sorted(there - here - {_PROBE}), good=[_FORGOTTEN])
+    strays = [
+        row
+        for row in questions.events(model, Asked(host="south")).rows
+        if not row["container"] and _places(row) not in ({}, own)
+    ]
+    judge.keep("strays.log", "".join(f"{one}\n" for row in strays for one in row["records"]))
+    judge.expect("events of no container, in its namespaces", len(strays) > 1, good=True)
+    odd = [row for row in strays if _places(row) != after[_FORGOTTEN]]
+    judge.expect("events of no container, in others", len(odd), good=0)
