@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -38,9 +39,11 @@ def waits_at(folder: Path) -> Callable[[int], None]:
     def wait(pid: int) -> None:
         end = time.monotonic() + _LIMIT_S
         while time.monotonic() < end:
-            links = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
-            if folder / "turnstile" in links:
-                return
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                # A file may be closed between two looks.
+                with contextlib.suppress(FileNotFoundError):
+                    if link.readlink() == folder / "turnstile":
+                        return
         raise AssertionError(f"process {pid} does not come to the turnstile")
 
     return wait
