@@ -27,6 +27,8 @@ python3 -c "open('/proc/self/loginuid', 'w').write('1000')"
 ip link set lo promisc on
 ip link set lo promisc off
 sleep 60 &
+# It is a shell until it executes, and a signal's record names which.
+until grep -q sleep /proc/$!/comm; do :; done
 kill $!
 { python3 -c "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)" || true; } 2>/dev/null
 cat /tmp/sticky/link 2>/dev/null || true
