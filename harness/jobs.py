@@ -25,7 +25,6 @@ from harness.image import root
 from harness.kernel import kconfig, selftests, series
 from harness.kernel.build import Builder, Progress, no_progress
 from harness.kernel.gates import Inspector, load_ignored
-from harness.kernel.tree import open_tree
 from harness.model import Host, Image, Kernel
 from harness.workspace import PROJECT, Workspace, write_atomically
 
@@ -125,12 +124,9 @@ class Lab:
 
     def selftests(self, name: str, base: str) -> Sequence[Path]:
         """The programs of the selftests that a series brings along, as they are on a base."""
-        stack = self.catalogue.stack_of(name, base)
-        with self.workspace.lock(f"tree-{base}"):
-            source = open_tree(self.workspace, stack.base, self.on_step)
-            commit = source.commit_of(stack)
+        revision = self.builder.revision_of(self.catalogue.stack_of(name, base))
         wanted = self.catalogue.series[name].selftests
-        return [selftests.build(self.workspace, source, commit, one) for one in wanted]
+        return [selftests.build(self.workspace, revision, one) for one in wanted]
 
     @property
     def image(self) -> Image:

@@ -122,18 +122,22 @@ def cost(plan: Plan) -> Iterator[Figure]:
     """Instructions of each thing on the base and on each stack, guests taking turns."""
     base = f"vanilla-{plan.base}"
     stacks = (base, *(plan.stacks or (f"ids-{plan.base}",)))
+    yield from compare(base, count(plan, stacks))
+
+
+def count(plan: Plan, stacks: Sequence[str]) -> Mapping[str, Sequence[Seen]]:
+    """What guests on these stacks count, by stack, guests taking turns."""
     kernels = {name: plan.lab.kernel(name) for name in stacks}
     seen: dict[str, list[Seen]] = defaultdict(list)
     boots = plan.times or _BOOTS
     for number in range(1, boots + 1):
         for name in stacks:
             plan.on_step(f"counting instructions, guest {number} of {boots} on {name}")
-            seen[name].append(observe(plan, kernels[name]))
-    yield from compare(base, seen)
+            seen[name].append(_observe(plan, kernels[name]))
+    return seen
 
 
-def observe(plan: Plan, kernel: Kernel) -> Seen:
-    """What one guest on a kernel counts."""
+def _observe(plan: Plan, kernel: Kernel) -> Seen:
     machine = dataclasses.replace(
         plan.lab.machine(kernel, payloads=_PAYLOADS),
         accelerator="tcg",

@@ -34,8 +34,8 @@ def draw(figures: Sequence[Figure]) -> str:
     # Some room, so that the least is not on the axis.
     low = 0.8 * min(min(one.samples) for _, one in points)
     high = max(*(max(one.samples) for _, one in points), first * sizes[-1])
-    x = _scale(sizes[0], sizes[-1], _LEFT, _WIDTH - _RIGHT)
-    y = _scale(low, high, _HEIGHT - _BOTTOM, _TOP)
+    x = _Scale(sizes[0], sizes[-1], _LEFT, _WIDTH - _RIGHT)
+    y = _Scale(low, high, _HEIGHT - _BOTTOM, _TOP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
         f' width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-labelledby="t">',
@@ -68,15 +68,11 @@ def draw(figures: Sequence[Figure]) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
-def _scale(low: float, high: float, begin: float, end: float) -> _Scale:
-    return _Scale(math.log(low), math.log(high), begin, end)
-
-
 class _Scale:
     """From a figure to pixels, by its logarithm."""
 
     def __init__(self, low: float, high: float, begin: float, end: float) -> None:
-        self.low, self.span = low, (high - low) or 1.0
+        self.low, self.span = math.log(low), math.log(high / low) or 1.0
         self.begin, self.size = begin, end - begin
 
     def __call__(self, value: float) -> float:

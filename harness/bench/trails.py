@@ -8,7 +8,7 @@ which its lines are counted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import proc
@@ -79,7 +79,7 @@ def growth(plan: Plan) -> Iterator[Figure]:
                 plan.on_step(f"asking a log of {megabytes} MB, {number + 1}")
                 done = _ask(("events", str(log), "--container", str(logs.ASKED), "--json"))
                 samples.append(done.seconds)
-                memory.append(int(done.stderr.split()[-1]) / 1024)
+                memory.append(_peak_mib(done))
             gigabytes = log.stat().st_size / 1e9
             what = f"one container's events in a log of {gigabytes:.2f} GB"
             now = Figure(
@@ -91,13 +91,7 @@ def growth(plan: Plan) -> Iterator[Figure]:
                 at=gigabytes,
             )
             yield now
-            yield Figure(
-                name=f"growth-{megabytes}-memory",
-                what="the most that it had",
-                samples=tuple(memory),
-                unit="MiB",
-                bar=_MOST_MIB,
-            )
+            yield _memory(f"growth-{megabytes}", memory)
             per_gigabyte = now.value / gigabytes
 
 
@@ -110,7 +104,7 @@ def _beside(
         plan.on_step(f"asking for {what}, {number + 1}")
         done = _ask(ours)
         times["trail"].append(done.seconds)
-        memory.append(int(done.stderr.split()[-1]) / 1024)
+        memory.append(_peak_mib(done))
         times["ausearch"].append(_run(theirs).seconds)
     mine, other = (
         Figure(
@@ -124,13 +118,21 @@ def _beside(
     yield mine
     yield other
     yield ratio(f"trail-{name}-ratio", "of ausearch's time", mine, other, _AT_MOST)
-    yield Figure(
-        name=f"trail-{name}-memory",
+    yield _memory(f"trail-{name}", memory)
+
+
+def _memory(name: str, samples: Sequence[float]) -> Figure:
+    return Figure(
+        name=f"{name}-memory",
         what="the most that it had",
-        samples=tuple(memory),
+        samples=tuple(samples),
         unit="MiB",
         bar=_MOST_MIB,
     )
+
+
+def _peak_mib(done: proc.Completed) -> float:
+    return int(done.stderr.split()[-1]) / 1024
 
 
 def _ask(words: tuple[str, ...]) -> proc.Completed:

@@ -15,7 +15,6 @@ from pathlib import Path
 from harness import scenario
 from harness.cells.store import Store
 from harness.jobs import Lab
-from harness.kernel.tree import open_tree
 from harness.model import Arm
 
 
@@ -55,9 +54,6 @@ def keys_of(lab: Lab, arms: Mapping[str, Arm]) -> Mapping[str, str]:
     for name in dict.fromkeys(arm.stack for arm in arms.values()):
         if name in own:
             continue
-        stack = lab.catalogue.require_stack(name)
-        with lab.workspace.lock(f"tree-{stack.base.name}"):
-            source = open_tree(lab.workspace, stack.base, lab.on_step)
-            revision = source.revision(source.commit_of(stack), stack)
+        revision = lab.builder.revision_of(lab.catalogue.require_stack(name))
         keys[name] = lab.builder.key_of(revision)
     return keys

@@ -84,11 +84,7 @@ def _measure(
     folder = lab.workspace.new_run()
     workload.run(lab, kernel, folder, screen.step)
     plan = Plan(lab=lab, base=base, times=options.times, on_step=screen.step)
-    seen: dict[str, list[cost.Seen]] = {}
-    for stack in (f"vanilla-{base}", *(f"{one.name}-{base}" for one in designs)):
-        for number in range(1, options.times + 1):
-            screen.step(f"counting instructions, guest {number} of {options.times} on {stack}")
-            seen.setdefault(stack, []).append(cost.observe(plan, lab.kernel(stack)))
+    seen = cost.count(plan, [f"vanilla-{base}", *(f"{one.name}-{base}" for one in designs)])
     measures.write_cost(folder / measures.COST, seen)
     patches = {one.name: lab.catalogue.series[one.name].patches[base] for one in designs}
     found = {name: asdict(code.measure(paths)) for name, paths in patches.items()}

@@ -2,8 +2,7 @@
 
 What is built and asked is what ``nsaudit run --tree`` does, each time in a process of its own,
 so that a scenario that was edited meanwhile is read again; kernels that show the symptom are asked
-once. Saves that come while it runs are
-one more round.
+once. Saves that come while it runs are one more round.
 """
 
 from __future__ import annotations

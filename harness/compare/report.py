@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from harness.compare.judge import Outcome
 from harness.compare.result import Case, Comparison, Measure, Tally
+from harness.report import html
 
 WIDTH = 72
 _INDENT = "    "
@@ -250,28 +249,25 @@ def _line(cells: Sequence[str], first: int, others: Sequence[int]) -> str:
 
 def render_html(found: Comparison, command: str, link: Callable[[str], str]) -> str:
     """The page. ``link`` says where a file of the run is, as the page has to name it."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     words: Mapping[str, Callable[..., object]] = {
         **{"cell": cell, "tone": tone, "show": show, "link": link, "odd": _odd, "share": _share},
     }
-    return environment.get_template("compare.html.j2").render(
-        found=found,
-        names=list(found.designs),
-        command=command,
-        overall=overall(found),
-        conclusions=conclusions(found),
-        truth=_TRUTH,
-        groups=[
-            (group, winner_of(found, group), [m for m in found.measures if m.group == group])
-            for group in groups(found)
-        ],
-        **words,
+    return (
+        html.open_templates(_TEMPLATES)
+        .get_template("compare.html.j2")
+        .render(
+            found=found,
+            names=list(found.designs),
+            command=command,
+            overall=overall(found),
+            conclusions=conclusions(found),
+            truth=_TRUTH,
+            groups=[
+                (group, winner_of(found, group), [m for m in found.measures if m.group == group])
+                for group in groups(found)
+            ],
+            **words,
+        )
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -144,32 +144,20 @@ def _tally(judged: Iterable[Judged]) -> Tally:
 def attribution(cases: Sequence[Case], designs: Sequence[str], source: str) -> list[Measure]:
     """The cases as figures."""
     deeds = sum(case.deeds for case in cases)
-    found = []
-    for name, less in (("right", False), ("wrong", True), ("none", True)):
-        title = {"right": "rightly", "wrong": "wrongly", "none": "not at all"}[name]
-        values = {
-            design: float(sum(getattr(case.tallies[design], name) for case in cases))
-            for design in designs
-        }
-        found.append(
-            Measure(
-                group="attribution",
-                name=f"deeds attributed {title}, of {deeds}",
-                unit="",
-                values=values,
-                sources=tuple(f"{design}/{source}" for design in designs),
-                less=less,
-            )
-        )
-    whole = {design: float(sum(c.tallies[design].whole for c in cases)) for design in designs}
-    found.append(
+    figures: Sequence[tuple[str, Callable[[Tally], int], bool]] = (
+        (f"deeds attributed rightly, of {deeds}", lambda one: one.right, False),
+        (f"deeds attributed wrongly, of {deeds}", lambda one: one.wrong, True),
+        (f"deeds attributed not at all, of {deeds}", lambda one: one.none, True),
+        (f"cases that are right as a whole, of {len(cases)}", lambda one: one.whole, False),
+    )
+    return [
         Measure(
             group="attribution",
-            name=f"cases that are right as a whole, of {len(cases)}",
+            name=name,
             unit="",
-            values=whole,
-            sources=tuple(f"{design}/{source}" for design in designs),
-            less=False,
+            values={one: float(sum(of(case.tallies[one]) for case in cases)) for one in designs},
+            sources=tuple(f"{one}/{source}" for one in designs),
+            less=less,
         )
-    )
-    return found
+        for name, of, less in figures
+    ]

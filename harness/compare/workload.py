@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from harness.audit.records import parse_status
 from harness.compare.designs import Design, strip
 from harness.compare.truth import RULE, Facts, Log, read_facts
 from harness.errors import DeadlineExceeded, HarnessError, UsageError
@@ -67,9 +68,9 @@ def _run(guest: Guest, host: str, folder: Path) -> None:
     (folder / "transcript-workload.txt").write_text(said.stderr, encoding="utf-8")
     said.require()
     (folder / LOG).write_bytes(_read_log(guest))
-    status = guest.run(["auditctl", "-s"]).require().stdout
-    if "\nlost 0\n" not in status:
-        raise HarnessError(f"host {host} lost records: {status!r}")
+    lost = parse_status(guest.run(["auditctl", "-s"]).require().stdout).lost
+    if lost:
+        raise HarnessError(f"host {host} lost {lost} records")
 
 
 def _read_log(guest: Guest) -> bytes:

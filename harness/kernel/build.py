@@ -80,10 +80,16 @@ class Builder:
         """The kernel of a stack, from the cache where it is there."""
         # A configuration that does not exist is told before a source is fetched for it.
         self.require_config(self.config)
+        return self.build_revision(self.revision_of(stack), bzimage=bzimage)
+
+    def revision_of(self, stack: Stack) -> Revision:
+        """The commit of a stack, made where it is new, as its base is fetched.
+
+        Raises ApplyError, and what a fetch raises.
+        """
         with self.workspace.lock(f"tree-{stack.base.name}"):
             source = open_tree(self.workspace, stack.base, self.on_step)
-            revision = source.revision(source.commit_of(stack), stack)
-        return self.build_revision(revision, bzimage=bzimage)
+            return source.revision(source.commit_of(stack), stack)
 
     def key_of(self, revision: Revision) -> str:
         """What a revision's kernel is called in the cache: the same content, the same kernel."""
@@ -171,10 +177,8 @@ class Builder:
         ``configure`` writes a ``.config`` of its own, given the source and that folder.
         """
         wanted = self.wanted(stack.base)
-        with self.workspace.lock(f"tree-{stack.base.name}"):
-            source = open_tree(self.workspace, stack.base, self.on_step)
-            commit = source.commit_of(stack)
-        with self._checked_out(source, commit, stack) as folder:
+        revision = self.revision_of(stack)
+        with self._checked_out(revision.source, revision.commit, stack) as folder:
             objects = objects or self.objects(_name(stack), wanted)
             make = _make_words(folder, objects)
             if configure:

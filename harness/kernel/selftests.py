@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import proc
 from harness.errors import BuildError, CommandFailed
 from harness.kernel.build import compiler
-from harness.kernel.tree import Tree, git
+from harness.kernel.tree import Revision, git
 from harness.workspace import Workspace, digest
 
 _RECIPE = "1"
@@ -25,15 +25,18 @@ _NEEDED = (
 )
 
 
-def build(workspace: Workspace, source: Tree, commit: str, name: str) -> Path:
-    """The program of one test at a commit. Raises BuildError with the first complaint."""
+def build(workspace: Workspace, revision: Revision, name: str) -> Path:
+    """The program of one test at a revision. Raises BuildError with the first complaint."""
     folder, _, program = name.rpartition("/")
 
     def fill(made: Path) -> None:
         with workspace.scratch() as scratch:
             archive = scratch / "tree.tar"
             paths = (*_NEEDED, f"{_FOLDER}/{folder}")
-            git(source.folder, "archive", f"--output={archive}", commit, *paths)
+            git(
+                *(revision.source.folder, "archive", f"--output={archive}", revision.commit),
+                *paths,
+            )
             tree = scratch / "tree"
             tree.mkdir()
             shutil.unpack_archive(archive, tree, filter="tar")
@@ -48,5 +51,5 @@ def build(workspace: Workspace, source: Tree, commit: str, name: str) -> Path:
                     f"selftest {name} does not build: {first.strip() or error.message}"
                 ) from error
 
-    key = digest(_RECIPE, source.tree_of(commit), name, compiler())
+    key = digest(_RECIPE, revision.content, name, compiler())
     return workspace.make("selftest", key, fill) / program

@@ -128,6 +128,18 @@ class ScenarioView:
         return next((arm for arm in self.arms if arm.result.arm.stack == stack), None)
 
 
+def open_templates(folder: Path) -> Environment:
+    """The templates of a folder, for pages in which all that is said is escaped and clean."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        finalize=clean,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render(result: RunResult) -> str:
     """The page."""
     names = Anchors()
@@ -136,26 +148,22 @@ def render(result: RunResult) -> str:
     stacks = dict.fromkeys(kernel.stack for kernel in result.kernels)
     stacks |= dict.fromkeys(arm.arm.stack for one in result.scenarios for arm in one.arms)
     script = (_TEMPLATES / "run.js").read_text()
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        finalize=clean,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("run.html.j2").render(
-        result=result,
-        summary=terminal.summarise(result).partition("   (")[0],
-        scenarios=views,
-        stacks=[name for name in stacks if any(view.on(name) for view in views)],
-        kernels=[(kernel, _release(kernel, result)) for kernel in result.kernels],
-        odd=[arm for view in views for arm in view.arms if not arm.result.as_expected],
-        # Both are files of ours, and escaping would break them.
-        style=Markup((_TEMPLATES / "run.css").read_text()),
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        console_tail=CONSOLE_TAIL,
+    return (
+        open_templates(_TEMPLATES)
+        .get_template("run.html.j2")
+        .render(
+            result=result,
+            summary=terminal.summarise(result).partition("   (")[0],
+            scenarios=views,
+            stacks=[name for name in stacks if any(view.on(name) for view in views)],
+            kernels=[(kernel, _release(kernel, result)) for kernel in result.kernels],
+            odd=[arm for view in views for arm in view.arms if not arm.result.as_expected],
+            # Both are files of ours, and escaping would break them.
+            style=Markup((_TEMPLATES / "run.css").read_text()),
+            script=Markup(script),
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            console_tail=CONSOLE_TAIL,
+        )
     )
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
@@ -233,22 +232,18 @@ def render_html(result: MatrixResult) -> str:
         for row in result.rows
     ]
     folder = Path(__file__).parent / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        finalize=html.clean,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("matrix.html.j2").render(
-        result=result,
-        summary=summarise(result).rpartition("   (")[0],
-        rows=rows,
-        gates=_gates(result.rows),
-        kernel=_kernel,
-        gate=_gate,
-        style=Markup((folder / "run.css").read_text()),
+    return (
+        html.open_templates(folder)
+        .get_template("matrix.html.j2")
+        .render(
+            result=result,
+            summary=summarise(result).rpartition("   (")[0],
+            rows=rows,
+            gates=_gates(result.rows),
+            kernel=_kernel,
+            gate=_gate,
+            style=Markup((folder / "run.css").read_text()),
+        )
     )
 
 
