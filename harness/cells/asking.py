@@ -20,11 +20,13 @@ from harness.errors import (
     GuestCrashed,
     GuestLost,
 )
+from harness.guest import capacity
 from harness.jobs import Lab
 from harness.kernel.build import Builder
 from harness.kernel.tree import Revision
 from harness.model import ArmResult, Kernel, Outcome
 from harness.plugin import session
+from harness.plugin.turns import Turns
 
 BUILDS, BOOTS = "builds", "boots"
 # Only a compiler or a linker that names what is wrong says the same again.
@@ -67,13 +69,14 @@ class LabGuests:
         lab.take(kernel)
         host = lab.host_for(kernel)
         lab.save(folder)
-        workers = self._workers or max(1, min(host.cores, len(names)))
+        workers = self._workers or capacity.count_guests(host.cores, len(names))
         words = ["--exactly", kernel.stack, "--kernel-config", lab.builder.config]
 
         def tell(node: str, outcome: Outcome) -> None:
             on_outcome(Path(node.partition("::")[0]).parent.name, outcome)
 
-        session.run(names, words, folder, workers, tell)
+        turns = Turns(lab.workspace, lab.builder.config)
+        session.run(names, words, folder, workers, turns, tell)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="build with W=1 what `patches check` has not seen; otherwise that is not told",
     )
-    parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=0, help="guests at a time (half as many again as cores)"
+    )
     for form in ("json", "html"):
         parser.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
 

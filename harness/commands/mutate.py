@@ -19,6 +19,7 @@ from harness.cells.mutation import Mutation
 from harness.commands import output
 from harness.commands.opening import open_lab
 from harness.errors import UsageError
+from harness.guest import capacity
 from harness.jobs import PATCHES, Lab
 from harness.kernel import hunks, prefixes
 from harness.kernel.tree import open_tree
@@ -36,7 +37,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "--file", action="append", default=[], metavar="GLOB", help="only hunks of such files"
     )
     parser.add_argument("--config", default="default", help="configuration of the kernels")
-    parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=0, help="guests at a time (half as many again as cores)"
+    )
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
 
@@ -76,12 +79,13 @@ def _ask(
     excuses = hunks.load_excuses(PATCHES / last.name)
     ends = {name: questions.ends_of(name, stack, lab.catalogue) for name in names}
     asker = opening.open_asker(lab, stack.base.name, workers=options.jobs)
+    host = lab.host_for(lab.kernel(f"vanilla-{stack.base.name}"))
     run = Mutation(
         asker=asker,
         whole=whole,
         ends=ends,
         unmissed=excuses.hunks,
-        at_a_time=options.jobs or lab.host_for(lab.kernel(f"vanilla-{stack.base.name}")).cores,
+        at_a_time=options.jobs or capacity.count_guests(host.cores, len(names)),
     )
     faults: list[str] = []
     if not last.has_lane:

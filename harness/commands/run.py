@@ -21,9 +21,11 @@ from harness.cluster.address import Cluster
 from harness.commands import output
 from harness.commands.opening import add_launcher, open_lab, require_launcher
 from harness.errors import UsageError
+from harness.guest import capacity
 from harness.jobs import Lab
 from harness.model import Arm, Host, Kernel, Outcome, RunResult
 from harness.plugin import session
+from harness.plugin.turns import Turns
 from harness.report import as_json, html, junit, kcidb, ktap, terminal
 from harness.report.screen import Screen
 
@@ -53,7 +55,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "--again", action="store_true", help="with --tree: ask all kernels, also unchanged ones"
     )
     add_launcher(parser)
-    parser.add_argument("-j", "--jobs", type=int, default=0, help="guests at a time (all cores)")
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=0, help="guests at a time (half as many again as cores)"
+    )
     parser.add_argument("--executor", metavar="E", help="dask://HOST:PORT, whose workers do it")
     parser.add_argument(
         "--store",
@@ -114,10 +118,12 @@ def act(options: argparse.Namespace) -> int:
             host = _make_ready(lab, asked, screen)
             lab.save(folder)
             # A launcher's options may claim what the host has once (--debug: two TCP ports).
-            workers = options.jobs or (1 if by.options else max(1, min(host.cores, len(asked))))
+            most = capacity.count_guests(host.cores, len(asked))
+            workers = options.jobs or (1 if by.options else most)
             screen.step(f"asking {len(asked)} arms")
             words += [word for name in known for word in ("--deselect", name)]
-            session.run(names, words, folder, workers, on_outcome)
+            turns = Turns(lab.workspace, options.config)
+            session.run(names, words, folder, workers, turns, on_outcome)
             if recall:
                 recall.keep()
         result = RunResult(

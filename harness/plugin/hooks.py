@@ -23,6 +23,7 @@ from harness.errors import DeadlineExceeded, GuestCrashed, HarnessError, explain
 from harness.image.layer import LAYERS
 from harness.jobs import Lab
 from harness.model import Arm, ArmResult, Expect, Outcome
+from harness.plugin import turns
 from harness.plugin.fixtures import ARM_LIMIT_S
 from harness.plugin.state import (
     began_key,
@@ -178,13 +179,17 @@ def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm,
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts arms of one kernel together, which is kindest to the build's object folder."""
+    """Puts arms in the order that their run has planned.
 
-    def stack_of(item: pytest.Item) -> str:
+    Without one, arms of one kernel come together, which is kindest to the build's object folder.
+    """
+    places = turns.load(config.stash.get(run_key, None))
+
+    def place_of(item: pytest.Item) -> tuple[int, str]:
         arm = _arm_of(item)
-        return arm.stack if arm else ""
+        return (places.get(arm.folder, len(places)), arm.stack) if arm else (0, "")
 
-    items.sort(key=stack_of)
+    items.sort(key=place_of)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

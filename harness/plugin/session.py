@@ -19,6 +19,7 @@ from harness.errors import UsageError
 from harness.jobs import SCENARIOS
 from harness.model import Arm, Outcome
 from harness.plugin.hooks import arms_key
+from harness.plugin.turns import DEALING, Turns
 
 _NO_ARMS: dict[str, Arm] = {}
 
@@ -90,14 +91,18 @@ def run(
     words: Sequence[str],
     folder: Path,
     workers: int,
+    turns: Turns,
     on_outcome: Callable[[str, Outcome], None],
 ) -> None:
-    """Runs scenarios into a run's folder; what pytest says goes to ``pytest.log`` there.
+    """Runs scenarios into a run's folder, which has its plan; pytest's words go to ``pytest.log``.
 
-    The results are in the folder, whatever happens: read them with ``load_results``.
+    ``turns`` says in which order. The results are in the folder, whatever happens: read them with
+    ``load_results``.
     """
-    parallel = ["-n", str(workers)] if workers > 1 else []
+    parallel = ["-n", str(workers), *DEALING] if workers > 1 else []
+    turns.plan(folder, workers)
     with (folder / "pytest.log").open("w") as log:
         words = ["--run-folder", str(folder), *parallel, *words]
         if _pytest(names, words, _Watcher(on_outcome), log) == pytest.ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
+    turns.remember(folder)
