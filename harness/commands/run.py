@@ -85,6 +85,8 @@ def act(options: argparse.Namespace) -> int:
         folder = lab.workspace.new_run()
         stacks = [*options.stack, *_own_kernels(lab, options)]
         words += [word for stack in stacks for word in ("--stack", stack)]
+        # Whoever names the scenario of a feature says that the kernel has it.
+        words += ["--claimed"] if options.scenario else []
         lab.save(folder)
         names = _names(lab, options, stacks)
         elsewhere = questions.elsewhere(names, options.config)

@@ -43,6 +43,7 @@ def judge(request: pytest.FixtureRequest, arm: Arm) -> Judge:
     words = [word for base in options.base for word in ("--base", base)]
     words += [word for stack in options.stack for word in ("--stack", stack)]
     words += [word for stack in options.exactly for word in ("--exactly", stack)]
+    words += ["--claimed"] if options.claimed else []
     words += ["--kernel-config", options.kernel_config]
     write_reproduce(folder, request.node.nodeid, words, lab_of(request.config))
     made = request.node.stash[judge_key] = Judge(arm, folder)

@@ -59,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="STACK",
         help="ask of this stack and no other, as of a good one",
     )
+    group.addoption(
+        "--claimed",
+        action="store_true",
+        help="take it that a kernel of no stack has the features that are asked for",
+    )
     group.addoption("--run-folder", type=Path, help="where the run's results go")
     group.addoption("--lab", type=Path, help="take the kernels of that run")
     group.addoption("--launcher", help="what starts guests: qemu, vng or 'vng OPTION…' (qemu)")
@@ -161,11 +166,14 @@ def find_arms(question: Question, lab: Lab, config: pytest.Config) -> tuple[Arm,
                 lab.catalogue.require_stack(name)
         return tuple(question.arm(name, Expect.PASS) for name in exactly)
     stacks = dict(lab.catalogue.stacks)
+    # A developer's tree or a ready kernel: nobody knows what it has, but who asks may say so.
+    ours = lab.catalogue.series
+    claims = question.feature if config.getoption("--claimed") else ()
+    claimed = tuple(ours[name] for name in claims if name in ours)
     for kernel in lab.kernels:
-        # A developer's tree or a ready kernel: a stack without patches of ours.
         if kernel.stack not in stacks:
             stacks[kernel.stack] = dataclasses.replace(
-                stacks[f"vanilla-{kernel.base}"], name=kernel.stack
+                stacks[f"vanilla-{kernel.base}"], name=kernel.stack, series=claimed
             )
     chosen: list[str] = config.getoption("--stack")
     for name in chosen:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.jobs import Lab
+from harness.model import Expect
 from harness.plugin import session
+from harness.workspace import Workspace
 
 SCENARIO = """
 import pytest
@@ -55,3 +58,28 @@ def test_a_marker_that_asks_for_what_there_is_not_is_refused(
     lines = refused.value.message.splitlines()
     for said in odd.values():
         assert len([line for line in lines if said in line]) == 1
+
+
+def test_a_ready_kernel_is_asked_for_a_feature_that_it_is_said_to_have(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NSAUDIT_STATE", str(tmp_path / "state"))
+    lab = Lab(Workspace.default())
+    run = lab.workspace.new_run()
+    (tmp_path / "bzImage").touch()
+    lab.ready_kernel(tmp_path / "bzImage", "6.12")
+    lab.save(run)
+    words = ["--run-folder", str(run), "--stack", "kernel"]
+
+    def arms(name: str, *more: str) -> list[tuple[str, Expect]]:
+        return [
+            (arm.stack, arm.expect) for arm in session.collect([name], [*words, *more]).values()
+        ]
+
+    wanted = [("kernel", Expect.PASS), ("vanilla-6.12", Expect.FAIL)]
+    assert sorted(arms("auditns-daemon", "--claimed")) == wanted
+    # Among all scenarios it is not asked: the kernel may be any.
+    assert arms("auditns-daemon") == []
+    regression = [("kernel", Expect.PASS), ("pid-vnr-6.12", Expect.SYMPTOM)]
+    assert sorted(arms("pid-translation", "--claimed")) == regression
+    assert sorted(arms("pid-translation")) == regression
