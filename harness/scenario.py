@@ -281,28 +281,28 @@ def store_result(folder: Path, result: ArmResult) -> None:
 
 def load_results(folder: Path) -> tuple[ArmResult, ...]:
     """Every planned arm with what it came to; one that left nothing is still a MISS."""
-    results = []
-    for scenario, stack, expect in json.loads((folder / "plan.json").read_text()):
-        arm = Arm(scenario=scenario, stack=stack, expect=Expect(expect))
-        place = folder / arm.folder
-        try:
-            said = json.loads((place / "result.json").read_text())
-        except (OSError, ValueError):
-            results.append(ArmResult(arm=arm, artifacts=str(place)))
-            continue
-        results.append(
-            ArmResult(
-                arm=arm,
-                outcome=Outcome(said["outcome"]),
-                signature=said["signature"],
-                seconds=said["seconds"],
-                boot=said["boot"],
-                known=said["known"],
-                checks=tuple(
-                    Check(name=n, observed=o, good=g, broken=b) for n, o, g, b in said["checks"]
-                ),
-                evidence=said["evidence"],
-                artifacts=str(place),
-            )
-        )
-    return tuple(results)
+    plan = json.loads((folder / "plan.json").read_text())
+    return tuple(
+        load_result(folder, Arm(scenario=scenario, stack=stack, expect=Expect(expect)))
+        for scenario, stack, expect in plan
+    )
+
+
+def load_result(folder: Path, arm: Arm) -> ArmResult:
+    """What one arm of a run came to; if it left nothing, it is a MISS."""
+    place = folder / arm.folder
+    try:
+        said = json.loads((place / "result.json").read_text())
+    except (OSError, ValueError):
+        return ArmResult(arm=arm, artifacts=str(place))
+    return ArmResult(
+        arm=arm,
+        outcome=Outcome(said["outcome"]),
+        signature=said["signature"],
+        seconds=said["seconds"],
+        boot=said["boot"],
+        known=said["known"],
+        checks=tuple(Check(name=n, observed=o, good=g, broken=b) for n, o, g, b in said["checks"]),
+        evidence=said["evidence"],
+        artifacts=str(place),
+    )

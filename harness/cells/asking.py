@@ -159,7 +159,7 @@ class Asker:
         found: dict[str, ArmResult] = {}
 
         def on_outcome(name: str, _outcome: Outcome) -> None:
-            (result,) = (one for one in scenario.load_results(run) if one.arm.scenario == name)
+            result = scenario.load_result(run, arm_of(name, kernel.stack))
             found[name] = self.store.keep(key, run, result)
 
         self.guests.ask(kernel, names, run, on_outcome)

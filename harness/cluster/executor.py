@@ -183,11 +183,10 @@ def _finish(
         for future in done:
             kind, name = going.out.pop(future)
             if kind == "arm":
-                answered = _take_answer(future, going.folder, arms[name])
+                outcome, answered = _take_answer(future, going.folder, arms[name])
                 host = host or answered
                 fixtures.write_reproduce(going.folder / arms[name].folder, name, going.words, lab)
-                results = scenario.load_results(going.folder)
-                on_outcome(name, next(r.outcome for r in results if r.arm == arms[name]))
+                on_outcome(name, outcome)
                 continue
             facts = future.result()
             local = store.fetch(facts)
@@ -205,20 +204,22 @@ def _finish(
     return host
 
 
-def _take_answer(future: distributed.Future[Any], folder: Path, arm: Arm) -> Host | None:
-    """Unpacks an arm's folder, or writes down why there is none."""
+def _take_answer(
+    future: distributed.Future[Any], folder: Path, arm: Arm
+) -> tuple[Outcome, Host | None]:
+    """Unpacks an arm's folder, or writes down why there is none; and who answered."""
     try:
         answer: worker.Answer = future.result()
     except (HarnessError, distributed.scheduler.KilledWorker) as error:
         why = explain(error) if isinstance(error, HarnessError) else str(error)
         result = ArmResult(arm=arm, outcome=Outcome.ERROR, signature=why.splitlines()[0])
         scenario.store_result(folder, result)
-        return None
+        return result.outcome, None
     place = folder / arm.folder
     place.mkdir(exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(answer.folder), mode="r:gz") as archive:
         archive.extractall(place, filter="data")
-    (result,) = (one for one in scenario.load_results(folder) if one.arm == arm)
+    result = scenario.load_result(folder, arm)
     noted = {**result.evidence, "worker": answer.worker}
     scenario.store_result(folder, dataclasses.replace(result, evidence=noted))
-    return Host(**answer.host)
+    return result.outcome, Host(**answer.host)
