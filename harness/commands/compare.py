@@ -19,6 +19,7 @@ from rich.console import Console
 
 from harness.commands import output
 from harness.commands.opening import open_lab
+from harness.compare import kept
 from harness.errors import UsageError
 from harness.jobs import Lab
 from harness.report import terminal
@@ -28,8 +29,6 @@ from harness.workspace import Workspace
 if TYPE_CHECKING:
     from harness.compare.designs import Design
     from harness.compare.result import Comparison
-
-_ABOUT = "about.json"
 
 
 def add_words(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +58,7 @@ def act(options: argparse.Namespace) -> int:
         raise UsageError("nothing can be measured less than once, or at less than 0 a second")
     if options.run:
         folder = options.run
-        if not (folder / _ABOUT).is_file():
+        if not (folder / kept.ABOUT).is_file():
             raise UsageError(f"{folder} is no run of this command", hint="below runs/")
         workspace = Workspace.default()
     else:
@@ -100,7 +99,7 @@ def _measure(
             "machine": f"{machine.cores} cores, {emulated}",
         },
     }
-    (folder / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (folder / kept.ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return folder
 
 
@@ -109,7 +108,7 @@ def _judge(
 ) -> Comparison:
     from harness.compare import code, judge, measures, result, workload
 
-    about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    about = json.loads((folder / kept.ABOUT).read_text(encoding="utf-8"))
     facts, logs = workload.read(folder, designs)
     judged = {
         one.name: judge.judge_log(one, facts, folder / one.name, logs[one.name], workspace)
@@ -149,9 +148,9 @@ def _report(found: Comparison, folder: Path, options: argparse.Namespace) -> Non
         )
 
     markdown = report.render_markdown(found, command)
-    output.write(folder / "compare.html", html(folder / "compare.html"))
+    output.write(folder / kept.PAGE, html(folder / kept.PAGE))
     output.write(folder / "compare.md", markdown)
-    output.write(folder / "compare.json", found.as_json())
+    output.write(folder / kept.RESULT, found.as_json())
     if options.html:
         here = options.html if options.html != output.STDOUT else Path("page.html")
         output.write(options.html, html(here))

@@ -18,7 +18,7 @@ from harness import questions, scenario
 from harness.cells import opening
 from harness.cells.recall import Recall, keys_of
 from harness.cluster.address import Cluster
-from harness.commands import output
+from harness.commands import output, pages
 from harness.commands.opening import add_launcher, open_lab, require_launcher
 from harness.errors import UsageError
 from harness.guest import capacity
@@ -28,14 +28,15 @@ from harness.plugin import session
 from harness.plugin.turns import Turns
 from harness.report import as_json, html, junit, kcidb, ktap, terminal
 from harness.report.screen import Screen
+from harness.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 _KEPT_RUNS = 50
+_HTML = "html"
 _FORMS: Mapping[str, Callable[[RunResult], str]] = {
     "json": lambda result: json.dumps(as_json.render(result), indent=1),
     "junit": junit.render,
-    "html": html.render,
     "ktap": ktap.render,
     "kcidb": lambda result: json.dumps(kcidb.render(result), indent=1),
 }
@@ -65,7 +66,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("NSAUDIT_STORE", ""),
         help="folder or fsspec URL through which they share kernels ($NSAUDIT_STORE)",
     )
-    for form in _FORMS:
+    for form in (*_FORMS, _HTML):
         parser.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
 
 
@@ -138,7 +139,7 @@ def act(options: argparse.Namespace) -> int:
             folder=str(folder),
         )
         lab.workspace.prune_runs(_KEPT_RUNS)
-    _write_reports(result, options)
+    _write_reports(result, lab.workspace, options)
     sys.stderr.writelines(
         f"{line}\n" for line in (*elsewhere, *scenario.find_colds(result.scenarios))
     )
@@ -208,10 +209,13 @@ def _own_kernels(lab: Lab, options: argparse.Namespace) -> list[str]:
     return [kernel.stack for kernel in own]
 
 
-def _write_reports(result: RunResult, options: argparse.Namespace) -> None:
-    to_stdout = output.STDOUT in (getattr(options, form) for form in _FORMS)
+def _write_reports(result: RunResult, workspace: Workspace, options: argparse.Namespace) -> None:
+    to_stdout = output.STDOUT in (getattr(options, form) for form in (*_FORMS, _HTML))
     terminal.print_run(result, Console(stderr=to_stdout))
     Path(result.folder, "result.json").write_text(_FORMS["json"](result))
     for form, render in _FORMS.items():
         if file := getattr(options, form):
             output.write(file, render(result))
+    if options.html:
+        here = options.html if options.html != output.STDOUT else Path("page.html")
+        output.write(options.html, html.render(result, pages.gather(result, workspace, here)))

@@ -22,7 +22,6 @@ from harness.report import evidence, terminal
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
-    from harness.trail.index import Index
     from harness.trail.questions import Answer, Asked, Row
 
 _PAUSE_S = 0.5
@@ -68,7 +67,7 @@ def act(options: argparse.Namespace) -> int:
     """Reads, asks, prints. What could not be read is told, and does not change the status."""
     from harness.trail import questions
     from harness.trail.engine import open_engine
-    from harness.trail.index import read_logs
+    from harness.trail.index import describe, read_logs
     from harness.trail.model import Model
     from harness.trail.names import Names, read_names
     from harness.trail.sources import find_sources
@@ -132,17 +131,6 @@ def _follow(options: argparse.Namespace, asked: Asked) -> int:
             time.sleep(max(_PAUSE_S, time.monotonic() - began))
     finally:
         tail.close()
-
-
-def describe(index: Index) -> Sequence[str]:
-    """How much was read, and all that was not, or looked odd."""
-    files = len(index.sources)
-    lines = [f"{index.records} lines in {files} file{'' if files == 1 else 's'}"]
-    for reason, number in sorted(index.damage.items()):
-        lines.append(f"  {number} lines: {reason}, first {index.examples[reason]}")
-    for kind, number in sorted(index.unknown.items()):
-        lines.append(f"  {number} lines of {kind}, a type that is not known here")
-    return [*lines, *(f"  {note}" for note in index.notes)]
 
 
 def _write(path: Path, write: Callable[[], None]) -> None:

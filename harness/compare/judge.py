@@ -14,9 +14,11 @@ from pathlib import Path
 
 from harness.compare.designs import Design
 from harness.compare.truth import Deed, Facts, Log, names_for
-from harness.trail.index import read_logs
+from harness.trail import page
+from harness.trail.index import describe, read_logs
 from harness.trail.model import HOST, KEY, Model
 from harness.trail.names import Names
+from harness.trail.questions import Asked
 from harness.trail.sources import find_sources
 from harness.workspace import Workspace
 
@@ -50,9 +52,14 @@ class Judged:
 def judge_log(
     design: Design, facts: Facts, folder: Path, logs: Mapping[str, Log], workspace: Workspace
 ) -> list[Judged]:
-    """All deeds, judged by what the trail says of the logs in ``folder/HOST``."""
+    """All deeds, judged by what the trail says of the logs in ``folder/HOST``.
+
+    What it says is kept as ``folder/trail.html``.
+    """
     names = names_for(design, facts, logs)
-    said = read_trail(Model(read_logs(find_sources([str(folder)]), workspace)), names)
+    model = Model(read_logs(find_sources([str(folder)]), workspace))
+    page.write_page(model, Asked(names=names), describe(model.index), folder / page.NAME)
+    said = read_trail(model, names)
     return [
         judge(deed, said.get((deed.host, logs[deed.host].serial(deed.by, deed.key)), Said()))
         for deed in facts.deeds

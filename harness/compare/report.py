@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.compare.judge import Outcome
 from harness.compare.result import Case, Comparison, Measure, Tally
 from harness.report import html
+from harness.trail import page
 
 WIDTH = 72
 _INDENT = "    "
@@ -262,6 +263,7 @@ def render_html(found: Comparison, command: str, link: Callable[[str], str]) -> 
             overall=overall(found),
             conclusions=conclusions(found),
             truth=_TRUTH,
+            trail=page.NAME,
             groups=[
                 (group, winner_of(found, group), [m for m in found.measures if m.group == group])
                 for group in groups(found)

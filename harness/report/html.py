@@ -31,6 +31,20 @@ _NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Another page about the run; ``href`` is a relative URL.
+
+    ``about`` tells it from others of that title; ``arm`` is the folder's name of the arm that it
+    is about, if it is about one.
+    """
+
+    title: str
+    href: str
+    about: str
+    arm: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A check as the page shows it. ``reads`` says which kind of kernel it looks like."""
 
@@ -140,8 +154,8 @@ def open_templates(folder: Path) -> Environment:
     )
 
 
-def render(result: RunResult) -> str:
-    """The page."""
+def render(result: RunResult, links: Sequence[Link] = ()) -> str:
+    """The page. ``links`` lead to what other pages there are about the run, and about its arms."""
     names = Anchors()
     seen: dict[str, str] = {}
     views = [_view_scenario(one, names, seen) for one in result.scenarios]
@@ -158,6 +172,7 @@ def render(result: RunResult) -> str:
             stacks=[name for name in stacks if any(view.on(name) for view in views)],
             kernels=[(kernel, _release(kernel, result)) for kernel in result.kernels],
             odd=[arm for view in views for arm in view.arms if not arm.result.as_expected],
+            links=links,
             # Both are files of ours, and escaping would break them.
             style=Markup((_TEMPLATES / "run.css").read_text()),
             script=Markup(script),

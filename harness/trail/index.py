@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import lzma
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -113,6 +113,17 @@ def read_logs(found: Found, workspace: Workspace, engine: Engine | None = None) 
     _tell_unknown(index)
     _say_what_is_odd(index)
     return index
+
+
+def describe(index: Index) -> Sequence[str]:
+    """How much was read, and all that was not, or looked odd."""
+    files = len(index.sources)
+    lines = [f"{index.records} lines in {files} file{'' if files == 1 else 's'}"]
+    for reason, number in sorted(index.damage.items()):
+        lines.append(f"  {number} lines: {reason}, first {index.examples[reason]}")
+    for kind, number in sorted(index.unknown.items()):
+        lines.append(f"  {number} lines of {kind}, a type that is not known here")
+    return [*lines, *(f"  {note}" for note in index.notes)]
 
 
 def _tell_unknown(index: Index) -> None:

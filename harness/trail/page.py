@@ -21,6 +21,8 @@ from harness.trail import questions
 from harness.trail.model import Model
 from harness.trail.questions import Asked
 
+# What it is called beside the logs that it is about.
+NAME = "trail.html"
 # A page with more than this is no longer pleasant to open.
 MOST_EVENTS = 20_000
 _MOST_RECORDS = 2_000

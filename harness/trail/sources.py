@@ -26,6 +26,8 @@ _NAME = re.compile(
 _IN_FOLDER = re.compile(r"(?:audit|records).*\.log.*")
 _HOST = re.compile(r"(?P<host>[^/=]+)=(?P<path>.+)", re.DOTALL)
 _BLOCK = 1 << 20
+# What events can be placed by, as daemons write it that know the types, and that do not.
+_TELLING = re.compile(rb"type=(?:UNKNOWN\[134[0-5]\]|CONTAINER_(?:ID|OP)|NS_(?:INFO|INIT)) ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,15 @@ def _list(places: Sequence[str], notes: list[str]) -> Iterator[tuple[Path, str, 
 
 def _key(host: str, path: Path) -> tuple[str, str, str]:
     return host, str(path.absolute().parent), _parts(path)[0]
+
+
+def names_containers(folder: Path) -> bool:
+    """Whether some log in a folder may name a container: a quick look, without an engine."""
+    for path in _logs_at(folder, []):
+        with open_source(path) as file:
+            if _TELLING.search(file.read()):
+                return True
+    return False
 
 
 def open_source(path: Path) -> BinaryIO:
