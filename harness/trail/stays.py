@@ -2,11 +2,16 @@
 
 A stay is one container on one boot of one host, from its birth or first event to its end or
 last one. Where the same id, or the same name, is seen on another host later, it has moved.
+
+What is later on one host its serial numbers tell. Between hosts clocks may differ by any time,
+so records go first: what has ended was there before what was born and still is. Where none of
+them tells, it is the order of the clocks, and that is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -24,7 +29,9 @@ from harness.trail.spaces import Era
 class Stay:
     """Times are ms since 1970. ``born`` and ``ended`` are None when no record tells.
 
-    ``events`` are those in which a task of the container took part.
+    ``events`` are those in which a task of the container took part. ``over`` says that its host
+    has booted again since. ``moved`` is how the container came here from the stay before, and
+    after a comma what is not certain about that.
     """
 
     container: str
@@ -32,11 +39,13 @@ class Stay:
     host: str
     boot: int
     order: int
+    stream: int
     first_ms: int
     last_ms: int
     events: int
     inside: str = ""
     since: int = 0
+    over: bool = False
     born_ms: int | None = None
     ended_ms: int | None = None
     by: str = ""
@@ -49,12 +58,28 @@ class Stay:
             return self.name or self.container
         return f"{self.host}/{self.boot}/{self.container}"
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The host, of which there may be two of one name, whose logs are in two places."""
+        return self.host, self.stream
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended for sure."""
+        return self.over or self.ended_ms is not None
+
+    def precedes(self, other: Stay) -> bool:
+        """Whether records alone tell that this one was before one on another host."""
+        begun = other.born_ms is not None
+        return self.gone and begun and (not other.gone or self.born_ms is None)
+
 
 def find_stays(model: Model, names: Names) -> list[Stay]:
     """All stays, ordered by container and time."""
     births = {(one.boot, one.container, one.serial): one for one in model.births if not one.refused}
     eras = {(one.boot, one.container): one for one in model.eras if one.container}
     boots = {boot.number: boot for boot in model.index.boots.all}
+    last = {(boot.host, boot.stream): boot.number for boot in boots.values()}
     found = []
     for row in model.rows(_spans(model.attributed)):
         boot = boots[row["boot"]]
@@ -64,6 +89,8 @@ def find_stays(model: Model, names: Names) -> list[Stay]:
             host=boot.host,
             boot=boot.number,
             order=boot.order,
+            stream=boot.stream,
+            over=last[boot.host, boot.stream] != boot.number,
             first_ms=row["first_ms"],
             last_ms=row["last_ms"],
             events=row["events"],
@@ -79,7 +106,6 @@ def find_stays(model: Model, names: Names) -> list[Stay]:
         elif era:
             _fill_from_spaces(stay, era)
         found.append(stay)
-    found.sort(key=lambda one: (one.key, one.first_ms))
     _find_moves(found)
     return sorted(found, key=lambda one: (one.first_ms, one.host, one.container))
 
@@ -135,21 +161,50 @@ def _author(call: Record | None) -> str:
     return f"{call.fields.get('comm', '?')}[{call.fields.get('pid', '?')}]{who}"
 
 
-def _find_moves(stays: Sequence[Stay]) -> None:
-    for before, after in pairwise(stays):
-        if before.key != after.key:
-            continue
-        if before.host != after.host:
-            if after.first_ms <= before.last_ms:
-                after.moved = f"also on {before.host}"
-            else:
-                after.moved = f"moved from {before.host}"
-        elif before.boot != after.boot:
-            after.moved = "after a boot"
-        else:
-            after.moved = "set again"
-        if before.container != after.container:
-            after.moved += f" as {before.container}"
+def _find_moves(stays: Iterable[Stay]) -> None:
+    containers: dict[str, dict[tuple[str, int], list[Stay]]] = {}
+    for one in sorted(stays, key=lambda one: (one.boot, one.since, one.first_ms)):
+        containers.setdefault(one.key, {}).setdefault(one.place, []).append(one)
+    for hosts in containers.values():
+        for before, after in pairwise(_merge(hosts.values())):
+            how, doubt = _tell_move(before, after)
+            if before.container != after.container:
+                how += f" as {before.container}"
+            after.moved = f"{how}, {doubt}" if doubt else how
+
+
+def _merge(hosts: Iterable[Sequence[Stay]]) -> Iterator[Stay]:
+    """All stays of one container, from those of each host, which keep their order."""
+    left = [deque(stays) for stays in hosts]
+    while left:
+        heads = [stays[0] for stays in left]
+        # Of those that precede each other none is last, so that one is always free.
+        free = [one for one in heads if not any(other.precedes(one) for other in heads)]
+        first = min(free, key=lambda one: (one.first_ms, one.host))
+        yield first
+        left[heads.index(first)].popleft()
+        left = [stays for stays in left if stays]
+
+
+def _tell_move(before: Stay, after: Stay) -> tuple[str, str]:
+    """How a container came from one stay to the next, and what is not certain about that."""
+    if before.place == after.place:
+        return ("set again" if before.boot == after.boot else "after a boot"), ""
+    gap = after.first_ms - before.last_ms
+    if before.precedes(after):
+        if gap > 0:
+            return f"moved from {before.host}", ""
+        if after.last_ms < before.first_ms:
+            apart = _seconds(before.last_ms - after.first_ms)
+            return f"moved from {before.host}", f"the clocks are at least {apart} apart"
+        return f"moved from {before.host}", f"or there, too: the clocks overlap by {_seconds(-gap)}"
+    if gap > 0:
+        return f"moved from {before.host}", "order by clock"
+    return f"also on {before.host}", "by clock" if before.gone or after.gone else ""
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:.1f} s"
 
 
 def sharing(model: Model) -> list[Mapping[str, Any]]:
