@@ -1,7 +1,8 @@
 """QEMU's command line for a guest. Pure: it starts nothing.
 
 microvm needs its PIT and PIC to have a clock under TCG, and ``tsc_early_khz`` or one boot in
-two hangs while the kernel calibrates its time-stamp counter against the PIT.
+two hangs while the kernel calibrates its time-stamp counter against the PIT. It knows what it has
+translated by the address of the code: with addresses that change, each process pays for all again.
 """
 
 from __future__ import annotations
@@ -101,8 +102,12 @@ def kernel_arguments(machine: Machine) -> tuple[str, ...]:
     """
     words = ["console=ttyS0", "panic=-1", "oops=panic", "reboot=t", "mitigations=off"]
     tsc_khz = _ICOUNT_TSC_KHZ if machine.icount else machine.tsc_khz
-    if machine.accelerator == "tcg" and tsc_khz:
-        words.append(f"tsc_early_khz={tsc_khz}")
+    if machine.accelerator == "tcg":
+        # QEMU translates code for the address at which it runs. At an address of its own for each
+        # process, what a program and its libraries run is translated again every time.
+        words.append("norandmaps")
+        if tsc_khz:
+            words.append(f"tsc_early_khz={tsc_khz}")
     return (*words, *machine.arguments)
 
 

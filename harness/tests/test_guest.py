@@ -114,6 +114,11 @@ def test_emulation_is_told_the_rate_of_its_clock() -> None:
     assert {"panic=-1", "oops=panic"} <= set(qemu.kernel_arguments(machine()))
 
 
+def test_emulation_translates_a_program_once() -> None:
+    assert "norandmaps" in qemu.kernel_arguments(machine())
+    assert "norandmaps" not in qemu.kernel_arguments(machine(accelerator="kvm"))
+
+
 def test_a_guest_that_counts_instructions_has_one_processor_and_their_clock() -> None:
     words = qemu.command(machine(icount=True), SOCKETS)
     assert words[words.index("-icount") + 1].startswith("shift=0,")
