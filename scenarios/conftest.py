@@ -87,6 +87,7 @@ def payloads() -> tuple[Path, ...]:
     audit = PROJECT / "harness/audit/payload"
     return (
         audit / "named.c",
+        audit / "reader.c",
         audit / "rule.c",
         audit / "send.c",
         PROJECT / "harness/guest/payload/syslog.c",
@@ -254,6 +255,33 @@ def contained(
             box.run(["mount", "-t", "tmpfs", "tmpfs", "/etc/audit"]).require()
             box.run(["cp", "-r", "/run/etc/.", "/etc/audit"]).require()
         return Daemon(guest, judge, box)
+
+    return start
+
+
+# What the daemon of ``stuffed`` has to read first: 12 s of guest time, and more.
+_HELD, _EVERY_MS = 200, 60
+
+
+@pytest.fixture
+def stuffed(guest: Guest) -> Callable[[Daemon], Job]:
+    """Gives a container another daemon than auditd, and a queue that is full: ``stuffed(inner)``.
+
+    The kernel is busy with older records, which the daemon reads one by one, so that the queue
+    stays full meanwhile, and who waits for room there waits as long. With the signal USR1 the
+    daemon hurries. What it reads is the job's output: ``TYPE TEXT``, a line for each record.
+    """
+
+    def start(inner: Daemon) -> Job:
+        assert inner.box
+        reader = ["/run/nsaudit/reader", str(_HELD), str(_EVERY_MS)]
+        job = inner.box.spawn(reader)
+        guest.wait_until(
+            lambda: b"\n" in job.out or job.status is not None, 60.0, "a queue that is full"
+        )
+        if not job.out.startswith(b"0\n"):
+            raise GuestToolMissing(f"the reader says {bytes(job.out or job.err)!r}")
+        return job
 
     return start
 

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Registers as the audit daemon of the namespaces where it is run, with a queue
+ * that is full, and reads slowly:
+ *
+ *	reader HELD EVERY
+ *
+ * HELD records wait for it already, as if there had been no daemon for a while.
+ * The kernel delivers these first, so that what is queued later stays where it
+ * is for as long as it takes to read them, one each EVERY ms. After a SIGUSR1
+ * it reads as fast as it can. The backlog limit is 64, the backlog wait time the
+ * longest that there is.
+ *
+ * Prints the name of the errno that the registration was answered, 0 for none,
+ * once the queue is full, and then each record that it reads: "TYPE TEXT".
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdlib.h>
+
+#include "netlink.h"
+
+#define LIMIT		64
+#define LONGEST_S	600	/* 10 * AUDIT_BACKLOG_WAIT_TIME */
+#define TICKS		250	/* struct audit_status counts in jiffies */
+#define NOT_ASKED	2
+
+static volatile sig_atomic_t every_ms;
+
+static void hurry(int signal)
+{
+	(void)signal;
+	every_ms = 0;
+}
+
+static void set(int fd, const struct audit_status *status)
+{
+	struct audit_answer answer;
+
+	if (audit_ask_data(fd, AUDIT_SET, status, sizeof(*status), &answer))
+		answer.err = errno;
+	if (answer.err) {
+		puts(audit_errno_name(answer.err));
+		exit(NOT_ASKED);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = { .sa_handler = hurry };
+	struct audit_status status = { 0 };
+	struct audit_answer answer;
+	struct {
+		struct nlmsghdr head;
+		char text[AUDIT_TEXT_MAX];
+	} record;
+	int held, control, fd, least = 0, n;
+
+	if (argc != 3) {
+		fputs("usage: reader HELD EVERY\n", stderr);
+		return NOT_ASKED;
+	}
+	held = atoi(argv[1]);
+	every_ms = atoi(argv[2]);
+	sigaction(SIGUSR1, &action, NULL);
+	control = audit_socket();
+	fd = audit_socket();
+	/* room for one record */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least)))
+		return NOT_ASKED;
+
+	/* a change without a daemon is told in a record that is held */
+	status.mask = AUDIT_STATUS_ENABLED | AUDIT_STATUS_BACKLOG_LIMIT |
+		      AUDIT_STATUS_BACKLOG_WAIT_TIME;
+	status.enabled = 1;
+	status.backlog_limit = held + LIMIT;
+	status.backlog_wait_time = LONGEST_S * TICKS;
+	set(control, &status);
+	status.mask = AUDIT_STATUS_RATE_LIMIT;
+	for (n = 0; n < held; n++)
+		set(control, &status);
+
+	status.mask = AUDIT_STATUS_PID | AUDIT_STATUS_BACKLOG_LIMIT;
+	status.pid = getpid();
+	status.backlog_limit = LIMIT;
+	set(fd, &status);
+	/* a daemon does not wait for room */
+	for (n = 0; n <= LIMIT; n++)
+		audit_ask(control, AUDIT_USER_LOGIN, "waits", &answer);
+	puts("0");
+	fflush(stdout);
+
+	for (;;) {
+		struct timespec pause = { 0, every_ms * 1000000 };
+
+		n = recv(fd, &record, sizeof(record), 0);
+		if (n >= (int)sizeof(record.head)) {
+			n -= sizeof(record.head);
+			printf("%d %.*s\n", record.head.nlmsg_type, n,
+			       record.text);
+			fflush(stdout);
+		}
+		if (every_ms)
+			nanosleep(&pause, NULL);
+	}
+}
