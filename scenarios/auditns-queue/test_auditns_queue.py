@@ -20,6 +20,8 @@ from harness.scenario import Judge
 _FLOOD = 20_000
 _LIMIT = 32
 _LIMIT_S = 30.0
+# Ticks that a message waits for room at most: more than the second that it may take.
+_LONG = "15000"
 _MESSAGES = 50
 # For each message that waits a record of at least this many bytes.
 _WAITING, _RECORD = 3000, 1000
@@ -93,9 +95,12 @@ def test_auditns_queue(
     )
     judge.expect("floods outside", len(auditd.trail().saying("a-flood")), good=0)
 
-    # Once it reads again, what waited arrives, and what is said then.
+    # Once it reads again, what waited arrives, and what is said then, if it may wait for the
+    # kernel to ask again whether the daemon has room.
     inner.run(["kill", "-CONT", pid]).require()
+    inner.run(["auditctl", "--backlog_wait_time", _LONG]).require()
     trail = inner.trail("inside.log")
+    inner.run(["auditctl", "--backlog_wait_time", "0"]).require()
     arrived = len(trail.saying("a-flood"))
     judge.expect("arrived or lost", arrived + inner.lost() >= _FLOOD, good=True)
     judge.expect("arrived", arrived > 0, good=True)
