@@ -22,6 +22,7 @@ class Config:
     def __init__(self, kernel_config: str, *exactly: str) -> None:
         self._options = {"--kernel-config": kernel_config, "--stack": ["ids-6.12"], "--base": []}
         self._options["--exactly"] = [*exactly]
+        self._options["--claimed"] = []
 
     def getoption(self, name: str) -> object:
         return self._options[name]
