@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Registers as the audit daemon of the namespaces where it is run, with a queue
- * that is full, and reads slowly:
+ * Registers as the audit daemon of the namespaces where it is run, and reads
+ * slowly from a queue that is full:
  *
  *	reader HELD EVERY
  *
@@ -9,7 +9,8 @@
  * The kernel delivers these first, so that what is queued later stays where it
  * is for as long as it takes to read them, one each EVERY ms. After a SIGUSR1
  * it reads as fast as it can. The backlog limit is 64, the backlog wait time the
- * longest that there is.
+ * longest that there is. Where HELD is 0, nothing is queued; where EVERY is 0 it
+ * reads fast from the beginning. Its socket has room for a record or two.
  *
  * Prints the name of the errno that the registration was answered, 0 for none,
  * once the queue is full, and then each record that it reads: "TYPE TEXT".
@@ -65,7 +66,7 @@ int main(int argc, char **argv)
 	sigaction(SIGUSR1, &action, NULL);
 	control = audit_socket();
 	fd = audit_socket();
-	/* room for one record */
+	/* the kernel takes the least that it knows */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least)))
 		return NOT_ASKED;
 
@@ -85,7 +86,7 @@ int main(int argc, char **argv)
 	status.backlog_limit = LIMIT;
 	set(fd, &status);
 	/* a daemon does not wait for room */
-	for (n = 0; n <= LIMIT; n++)
+	for (n = 0; held && n <= LIMIT; n++)
 		audit_ask(control, AUDIT_USER_LOGIN, "waits", &answer);
 	puts("0");
 	fflush(stdout);
