@@ -7,7 +7,7 @@ Where there is no audit, or no capability, to listen is refused as ever, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ _END = "the-last-word"
 _LIMIT_S = 20.0
 
 
-def _ask(run: Callable[..., Answer], *wrap: str) -> str:
-    return run([*wrap, *_ARGV]).require().stdout.strip()
+def _ask(run: Callable[..., Answer], *wrap: str, how: Sequence[str] = ()) -> str:
+    return run([*wrap, *_ARGV, *how]).require().stdout.strip()
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -82,4 +82,13 @@ def test_auditns_multicast(
     judge.expect("listeners, told outside", len(told) - len(denied), good=1)
     inside = inner.trail("inside.log").matching(type="EVENT_LISTENER")
     ways = [(one.get("op"), one.get("res")) for one in inside]
-    judge.expect("listeners, told inside", ways, good=[("connect", "1"), ("disconnect", "1")])
+    come_and_gone = [("connect", "1"), ("disconnect", "1")]
+    judge.expect("listeners, told inside", ways, good=come_and_gone)
+
+    # One that leaves in a namespace below has left where it came: the machine is told of its own.
+    judge.expect("to listen, and leave below", _ask(inner.run, how=["--below"]), good="0")
+    inside = inner.trail("inside.log").matching(type="EVENT_LISTENER")[len(ways) :]
+    ways = [(one.get("op"), one.get("res")) for one in inside]
+    judge.expect("who leaves below, told inside", ways, good=come_and_gone)
+    left = auditd.trail("outside.log").matching(type="EVENT_LISTENER", op="disconnect")
+    judge.expect("those that left, told outside", len(left), good=1)
