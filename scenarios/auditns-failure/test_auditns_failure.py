@@ -70,6 +70,19 @@ def test_auditns_failure(
     kept = other.trail("other.log").saying("told-later")
     judge.expect("records at the other's daemon", len(kept), good=1)
 
+    # Where its audit is off, the machine is told nothing when the other one ends, either.
+    guest.run(["auditctl", "-e", "0"]).require()
+    other.run(["auditctl", "-f", "2", "-b", "4", "--backlog_wait_time", "0"]).require()
+    other.run(["kill", "-STOP", str(other.status().pid)]).require()
+    end = other.box.spawn(flood)
+    guest.wait_until(
+        lambda: guest.run(["kill", "-0", str(other.box.pid)]).status != 0, _LIMIT_S, "its end"
+    )
+    end.wait()
+    guest.run(["auditctl", "-e", "1"]).require()
+    later = auditd.trail().matching(type="KERNEL", op="kill-userns")
+    judge.expect("records where audit is off", len(later) - len(told), good=0)
+
     # A machine in that mode panics, as it always did.
     folder = judge.folder / "machine"
     with lab.guest(lab.kernel(arm.stack), folder, warm=False) as machine:
