@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.bench import builds, cost, forks, guests, matrices, suites, trails
+from harness.bench import builds, cost, edits, forks, guests, matrices, suites, trails
 from harness.bench.figure import Figure, Machine, describe_machine
 from harness.bench.plan import Plan
 from harness.errors import UsageError
@@ -22,6 +22,7 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "boots": guests.boots,
     "warm": forks.warm,
     "matrix": matrices.matrix,
+    "edit": edits.edit,
     "memory": guests.memory,
     "units": suites.units,
     "cost": cost.cost,
@@ -29,9 +30,9 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "growth": trails.growth,
 }
 # A first build takes long, and one of virtme-ng's default configuration much longer; so does that
-# of the lane of matrix. cost is about series, trail and growth about a tool: not about the
-# harness.
-_OTHERS = ("build", "cost", "matrix", "trail", "growth")
+# of the lane of matrix, and of the tree of edit. cost is about series, trail and growth about a
+# tool: not about the harness.
+_OTHERS = ("build", "cost", "edit", "matrix", "trail", "growth")
 DEFAULT = tuple(name for name in FIGURES if name not in _OTHERS)
 
 

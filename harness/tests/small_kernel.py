@@ -39,6 +39,8 @@ vmlinux:
 \t@mkdir -p $(O)/include/config && echo 6.12.0 >$(O)/include/config/kernel.release
 \t@echo built >>$(O)/builds && touch $(O)/System.map
 \t@cat *.c >$(O)/vmlinux
+bzImage: vmlinux
+\t@mkdir -p $(O)/arch/x86/boot && cp $(O)/vmlinux $(O)/arch/x86/boot/bzImage
 """
 SOURCE = "".join(f"line {number}\n" for number in range(40))
 Change = Callable[[str], str]

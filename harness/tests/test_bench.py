@@ -11,7 +11,7 @@ import pytest
 
 from harness import bench, cli
 from harness.audit.records import Trail
-from harness.bench import figure, logs, matrices, plot
+from harness.bench import edits, figure, logs, matrices, plot
 from harness.bench.figure import Figure, Machine
 from harness.commands import bench as command
 from harness.errors import UsageError
@@ -192,6 +192,50 @@ def test_a_matrix_that_asks_too_much_or_nothing_has_no_figure(tmp_path: Path) ->
     assert matrices._find_fault(lab.walk("q"), 0) == ""
     lab.write(replace("line 5\n", "q FAIL\n"), replace("line 20\n", "line end\n"))
     assert matrices._find_fault(lab.walk("q"), 2) == "1 rows were known instead of 2"
+
+
+def test_an_edit_takes_the_place_of_the_last_one() -> None:
+    source = "int before;\n"
+    first = edits.add_function(source, "1a")
+    assert first.startswith(source)
+    assert "int nsaudit_bench_1a(void)\n{\n\treturn 0x1a;\n}\n" in first
+    assert edits.add_function(first, "2b") == edits.add_function(source, "2b")
+
+
+def test_make_goes_on_where_the_tree_was_built(tmp_path: Path) -> None:
+    lab = SmallLab(tmp_path)
+    source = tmp_path / "linux"
+    lab.builder.build_directory(source, lab.base)
+    built = list((lab.workspace.root / "work" / "objects").iterdir())
+    file = source / "a.c"
+    file.write_text(edits.add_function(file.read_text(), "1a"))
+    bzimage = lab.builder.remake(source, lab.base)
+    assert "nsaudit_bench_1a" in bzimage.read_text()
+    assert list((lab.workspace.root / "work" / "objects").iterdir()) == built
+    assert lab.builds() == 2
+    assert len(list((lab.workspace.root / "cache" / "kernel").iterdir())) == 1
+
+
+def arm(stack: str, *, known: bool) -> dict[str, object]:
+    return {"stack": stack, "known": known}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "arms", "status", "fault"),
+    [
+        ("CONFIRMED", [arm("tree", known=False), arm("u-6.12", known=True)], 0, ""),
+        ("CONFIRMED", [arm("tree", known=False), arm("u-6.12", known=True)], 1, "status 1"),
+        ("STILL BROKEN", [arm("tree", known=False)], 1, "q is STILL BROKEN"),
+        # A kernel that is not another one makes nothing to measure, nor do other kernels' arms.
+        ("CONFIRMED", [arm("tree", known=True)], 0, "q on tree was known"),
+        ("CONFIRMED", [arm("u-6.12", known=False)], 0, "q on u-6.12 was not known"),
+    ],
+)
+def test_an_edit_s_run_that_measures_something_else_is_told(
+    verdict: str, arms: list[dict[str, object]], status: int, fault: str
+) -> None:
+    result = {"scenarios": [{"name": "q", "verdict": verdict, "arms": arms}]}
+    assert edits.find_fault(result, status) == fault
 
 
 def test_growth_is_plotted_with_the_line_that_it_must_not_leave() -> None:
