@@ -31,10 +31,10 @@ def scenarios(plan: Plan) -> Iterator[Figure]:
         )
     yield Figure(
         name="scenarios",
-        what=f"nsaudit run --base {plan.base}, kernels and image cached",
+        what=f"nsaudit run --base {plan.base}, kernels, image and saved guests cached",
         samples=(done.seconds,),
         unit="s",
-        bar=90.0,
+        bar=30.0,
         fault=_fault(done),
     )
 
