@@ -96,7 +96,7 @@ def test_auditns_full(
         return guest.run(["kill", "-0", str(strict.box.pid)]).status == 0
 
     def is_full() -> bool:
-        answer = strict.run(["sh", "-c", "auditctl -s | grep backlog | head -1"])
+        answer = strict.run(["sh", "-c", "auditctl -s | grep '^backlog '"])
         words = answer.stdout.split()
         return len(words) == 2 and int(words[1]) > _LIMIT
 

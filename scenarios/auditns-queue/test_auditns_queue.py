@@ -20,7 +20,7 @@ from harness.scenario import Judge
 _FLOOD = 20_000
 _LIMIT = 32
 _LIMIT_S = 30.0
-# Ticks that a message waits for room at most: more than the second that it may take.
+# Ticks that a message waits for room at most: much more than the kernel takes to ask again.
 _LONG = "15000"
 _MESSAGES = 50
 # For each message that waits a record of at least this many bytes.
