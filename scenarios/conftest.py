@@ -259,8 +259,8 @@ def contained(
     return start
 
 
-# What the daemon of ``stuffed`` has to read first: 12 s of guest time, and more.
-_HELD, _EVERY_MS = 200, 60
+# What the daemon of ``stuffed`` has to read first: 18 s of guest time, and more.
+_HELD, _EVERY_MS = 300, 60
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@
  * once the queue is full, and then each record that it reads: "TYPE TEXT".
  */
 #define _GNU_SOURCE
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -44,6 +45,29 @@ static void set(int fd, const struct audit_status *status)
 		puts(audit_errno_name(answer.err));
 		exit(NOT_ASKED);
 	}
+}
+
+/* How many records wait in the queue that has the limit. */
+static unsigned int backlog(int fd)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct nlmsghdr ask = {
+		.nlmsg_len = NLMSG_LENGTH(0),
+		.nlmsg_type = AUDIT_GET,
+		.nlmsg_flags = NLM_F_REQUEST,
+	};
+	struct {
+		struct nlmsghdr head;
+		struct audit_status status;
+	} got = { 0 };
+
+	if (sendto(fd, &ask, ask.nlmsg_len, 0, (struct sockaddr *)&kernel,
+		   sizeof(kernel)) < 0)
+		exit(NOT_ASKED);
+	while (got.head.nlmsg_type != AUDIT_GET)
+		if (recv(fd, &got, sizeof(got), 0) < 0)
+			exit(NOT_ASKED);
+	return got.status.backlog;
 }
 
 int main(int argc, char **argv)
@@ -80,13 +104,15 @@ int main(int argc, char **argv)
 	status.mask = AUDIT_STATUS_RATE_LIMIT;
 	for (n = 0; n < held; n++)
 		set(control, &status);
+	while (held && backlog(control))
+		sched_yield();
 
 	status.mask = AUDIT_STATUS_PID | AUDIT_STATUS_BACKLOG_LIMIT;
 	status.pid = getpid();
 	status.backlog_limit = LIMIT;
 	set(fd, &status);
 	/* a daemon does not wait for room */
-	for (n = 0; held && n <= LIMIT; n++)
+	while (held && backlog(control) <= LIMIT)
 		audit_ask(control, AUDIT_USER_LOGIN, "waits", &answer);
 	puts("0");
 	fflush(stdout);
