@@ -7,6 +7,7 @@ it happens here only when the command runs.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -72,6 +73,9 @@ def act(options: argparse.Namespace) -> int:
     from harness.trail.names import Names, read_names
     from harness.trail.sources import find_sources
 
+    # What was imported stays: to look for garbage in it, and to take it apart in the end, takes
+    # longer than many an answer.
+    gc.freeze()
     asked = questions.Asked(
         container=options.container,
         host=options.host,

@@ -113,6 +113,8 @@ BORN = (
 BORN_NET = BORN.replace("inode=4026532174 ns=mnt", "inode=4026532178 ns=net")
 EXITING = f"UNKNOWN[1341] {SPACES.format('?', '?', 4026532177)}"
 GONE = "UNKNOWN[1343] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
+# More than is shown of a damaged line; one record may have 8970 bytes.
+CROWD = ",".join(str(number) for number in range(9000, 9400))
 # What was logged on which host; each tells a story of its own.
 SCENES: dict[str, tuple[str, ...]] = {
     "alpha": ALPHA,
@@ -177,6 +179,7 @@ SCENES: dict[str, tuple[str, ...]] = {
         birth(4, 5, "81", 110),
     ),
     "silent": (event(0, 1, call(55)),),
+    "crowded": (event(0, 1, *inside(CROWD, call(9, "caf\u00e9", rest=" record=1"))),),
     "boots": (
         *(event(second, second + 1, call(5)) for second in range(10)),
         # Late records and system calls that took long are no boot.
@@ -325,6 +328,11 @@ def test_a_task_that_is_let_in_is_no_birth(answers: Answers) -> None:
     assert told(rows, "events", "moved") == [(1, ""), (0, "set again")]
     assert [row["ended"][17:19] for row in rows] == ["43", ""]
     assert [row["by"] for row in rows] == ["runc[100] for 1000", "runc[109] for 1000"]
+
+
+def test_a_long_list_is_read_to_its_end(answers: Answers) -> None:
+    rows = answers("containers", "crowded")
+    assert ",".join(row["container"] for row in rows) == CROWD
 
 
 def test_tasks_in_one_network_namespace_share_it(answers: Answers) -> None:

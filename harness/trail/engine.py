@@ -20,6 +20,7 @@ import ibis
 import pyarrow as pa
 
 from harness.errors import HarnessError, HostMissing, UsageError
+from harness.trail import arrow
 
 DUCKDB = "duckdb"
 _SPARK = "spark://"
@@ -46,7 +47,7 @@ class Engine(Protocol):
         """A table that was loaded, as Ibis has it."""
 
     def make(self, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:
-        """A small table of rows; types as Ibis names them."""
+        """A table of rows without missing values; types as Ibis names them."""
 
     def keep(self, name: str, expression: Any) -> Any:
         """What an expression comes to, worked out once."""
@@ -81,15 +82,18 @@ class DuckDB:
 
     def make(self, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:
         """In memory."""
-        return ibis.memtable(list(rows), schema=schema)
+        return _make(self, rows, schema)
 
     def keep(self, name: str, expression: Any) -> Any:
         """As a table of its own."""
         return self._backend.create_table(name, expression, overwrite=True)
 
     def rows(self, expression: Any) -> list[dict[str, Any]]:
-        """By Arrow."""
-        return list(expression.to_pyarrow().to_pylist())
+        """By Arrow, and not by ``to_pyarrow``, which imports pandas."""
+        shape = expression.as_table()
+        found = self._backend.con.sql(self._backend.compile(shape)).to_arrow_table()
+        # A sum of whole numbers is a decimal one to DuckDB.
+        return list(found.cast(shape.schema().to_pyarrow()).to_pylist())
 
 
 class Spark:
@@ -123,11 +127,8 @@ class Spark:
         return self._backend.table(name)
 
     def make(self, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:
-        """As a view that nobody else names."""
-        name = f"rows_{uuid.uuid4().hex}"
-        arrow = ibis.schema(dict(schema)).to_pyarrow()
-        self.load(name, pa.Table.from_pylist([dict(row) for row in rows], schema=arrow))
-        return self.table(name)
+        """As a view."""
+        return _make(self, rows, schema)
 
     def keep(self, name: str, expression: Any) -> Any:
         """In the memory of the workers: a table would need a place that all of them write to."""
@@ -139,6 +140,13 @@ class Spark:
         """By Arrow, past pandas, which has no whole numbers beside missing ones."""
         text = self._backend.compile(expression.as_table())
         return list(self._session.sql(text).toArrow().to_pylist())
+
+
+def _make(engine: Engine, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:
+    """A table by a name that nobody else uses."""
+    name = f"rows_{uuid.uuid4().hex}"
+    engine.load(name, arrow.table(rows, ibis.schema(dict(schema)).to_pyarrow()))
+    return engine.table(name)
 
 
 def _require_master(master: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.audit.records import Record, parse_record
+from harness.trail import arrow
 from harness.trail import lines as reading
 from harness.trail.boots import Boots
 from harness.trail.engine import Engine, open_engine
@@ -180,13 +181,13 @@ class Intake:
         boot = self._boots(source, block)
         numbers = np.arange(before + 1, before + 1 + len(block.start), dtype=np.int32)
         self._keep(number, source, block, boot, numbers)
-        columns = (
+        columns: tuple[Array, ...] = (
             np.full(len(boot), number, dtype=np.int16),
             *(numbers, boot, block.kind, block.time_ms, block.serial),
             *(block.start + np.int64(block.offset), (block.end - block.start).view(np.int32)),
             block.damage,
         )
-        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=LINES)
+        return pa.RecordBatch.from_arrays([*map(arrow.numbers, columns)], schema=LINES)
 
     def _boots(self, source: Source, block: Block) -> Array:
         boot = np.full(len(block.start), -1, dtype=np.int32)
@@ -219,7 +220,7 @@ class Intake:
         rows = np.flatnonzero(keep)
         if not len(rows):
             return
-        names = pa.array([*(name.decode(errors="replace") for name in tuple(kinds)), ""])
+        names = arrow.texts([*(name.decode(errors="replace") for name in tuple(kinds)), ""])
         kind = np.where(block.kind[rows] < 0, len(names) - 1, block.kind[rows])
         for at in np.flatnonzero(block.damage > 0).tolist():
             reason = reading.DAMAGE[int(block.damage[at])]
@@ -227,13 +228,11 @@ class Intake:
             where = f"{source.name}:{numbers[at]}"
             self.index.examples.setdefault(reason, where)
         columns = [
-            pa.array(np.full(len(rows), number), pa.int16()),
-            pa.array(numbers[rows], pa.int32()),
-            pa.array(boot[rows], pa.int32()),
-            names.take(pa.array(kind)),
-            pa.array(block.time_ms[rows]),
-            pa.array(block.serial[rows]),
-            pa.array(block.damage[rows], pa.int8()),
+            arrow.numbers(np.full(len(rows), number, dtype=np.int16)),
+            arrow.numbers(numbers[rows]),
+            arrow.numbers(boot[rows]),
+            names.take(arrow.numbers(kind)),
+            *map(arrow.numbers, (block.time_ms[rows], block.serial[rows], block.damage[rows])),
             _texts(block, rows),
         ]
         self.texts.append(pa.RecordBatch.from_arrays(columns, schema=TEXTS))
@@ -250,14 +249,14 @@ def _find_orphans(block: Block) -> Ints:
 
 def _texts(block: Block, rows: Ints) -> Any:
     """The texts of some lines, the damaged ones no longer than can be shown."""
-    if not block.data.isascii() or block.damage[rows].any():
-        texts = [block.text(at)[:_SHOWN] for at in rows.tolist()]
-        return pa.array([text.decode(errors="backslashreplace") for text in texts], pa.string())
+    if block.damage[rows].any() or not block.data.isascii():
+        texts = [block.text(at)[: _SHOWN if block.damage[at] else None] for at in rows.tolist()]
+        return arrow.texts([text.decode(errors="backslashreplace") for text in texts])
     # Every second string is what lies between two lines; none of it is copied.
     offsets = np.stack([block.start[rows], block.end[rows]], axis=1).astype(np.int32).ravel()
     buffers = pa.py_buffer(offsets), pa.py_buffer(block.data)
     strings = pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
-    return strings.take(pa.array(np.arange(0, len(offsets), 2)))
+    return strings.take(arrow.numbers(np.arange(0, len(offsets), 2)))
 
 
 def _say_what_is_odd(index: Index) -> None:

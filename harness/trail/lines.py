@@ -158,7 +158,9 @@ class Numbers(dict[bytes, int]):
 class Block:
     """The lines of one block. ``start`` and ``end`` are positions in ``data``.
 
-    ``kind`` and ``node`` number the words in ``Reader.kinds`` and ``Reader.nodes``; -1 is none.
+    ``data`` is that of another block once the next one is asked for, and there may be more in it
+    than this one's. ``kind`` and ``node`` number the words in ``Reader.kinds`` and
+    ``Reader.nodes``; -1 is none.
     ``mark`` has NUMBERED for records that end with the number of a CONTAINER_ID, and what
     ``Reader`` was told of their types.
     """
@@ -192,6 +194,8 @@ class Reader:
         self.nodes = Numbers()
         self._scanner = load_scanner(workspace.root)
         self._failure: list[Exception] = []
+        # Room for blocks that are done with: to have it made and cleared takes as long as to read.
+        self._spare: list[bytearray] = []
 
     def read(self, file: BinaryIO) -> Iterator[Block]:
         """All lines of a file; only empty ones are left out. Raises what ``file`` does."""
@@ -202,18 +206,23 @@ class Reader:
             for piece in pieces:
                 ahead.append(pool.submit(piece))
                 if len(ahead) > 2 * _THREADS:
-                    yield ahead.popleft().result()
+                    yield from self._hand_out(ahead.popleft())
             while ahead:
-                yield ahead.popleft().result()
+                yield from self._hand_out(ahead.popleft())
         if self._failure:
             raise self._failure[0]
+
+    def _hand_out(self, ahead: Future[Block]) -> Iterator[Block]:
+        block = ahead.result()
+        yield block
+        self._spare.append(block.data)
 
     def _pieces(self, file: BinaryIO) -> Iterator[Callable[[], Block]]:
         """What has to be done for each block, in the order of the file."""
         rest, offset = b"", 0
         self._failure = []
         while True:
-            data, size = _fill(file, rest, self._failure)
+            data, size = self._fill(file, rest)
             if size == len(rest):
                 break
             cut = data.rfind(b"\n", 0, size) + 1
@@ -227,6 +236,29 @@ class Reader:
             rest = bytes(memoryview(data)[cut:size])
         if rest:
             yield partial(self._lone, rest, offset, CUT)
+
+    def _fill(self, file: BinaryIO, rest: bytes) -> tuple[bytearray, int]:
+        """What was left over and the next block, or what came of it before a failure; its size."""
+        end = len(rest) + BLOCK
+        data = self._spare.pop() if self._spare else bytearray()
+        if len(data) < end:
+            # Some more, for the rests of other blocks.
+            data = bytearray(end + BLOCK // 64)
+        size = len(rest)
+        data[:size] = rest
+        view = memoryview(data)
+        # A larger read would lose what a damaged archive gives before it fails.
+        read: Callable[[memoryview], int] = getattr(file, "readinto1", None) or file.readinto  # type: ignore[attr-defined]
+        while size < end and not self._failure:
+            try:
+                count = read(view[size:end])
+            except (OSError, EOFError, ValueError, LZMAError) as error:
+                self._failure.append(error)
+                break
+            if not count:
+                break
+            size += count
+        return data, size
 
     def _lone(self, data: bytes, offset: int, damage: int) -> Block:
         """A line without a newline. What was cut may have lost what says whose it is."""
@@ -280,26 +312,6 @@ class Reader:
             node = record.fields.get("node", "").encode(errors="surrogateescape")
             if node and text.startswith(b"node="):
                 block.node[at] = self.nodes[node]
-
-
-def _fill(file: BinaryIO, rest: bytes, failure: list[Exception]) -> tuple[bytearray, int]:
-    """What was left over and the next block, or what came of it before a failure; its size."""
-    data = bytearray(len(rest) + BLOCK)
-    size = len(rest)
-    data[:size] = rest
-    view = memoryview(data)
-    # A larger read would lose what a damaged archive gives before it fails.
-    read: Callable[[memoryview], int] = getattr(file, "readinto1", None) or file.readinto  # type: ignore[attr-defined]
-    while size < len(data) and not failure:
-        try:
-            count = read(view[size:])
-        except (OSError, EOFError, ValueError, LZMAError) as error:
-            failure.append(error)
-            break
-        if not count:
-            break
-        size += count
-    return data, size
 
 
 def _plain(name: bytes) -> bytes:

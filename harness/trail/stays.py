@@ -125,14 +125,17 @@ def _spans(attributed: Any) -> Any:
     turns = turns.mutate(before=turns.role.lag().over(order))
     begun = turns.filter(turns.role == "birth", turns.before.fill_null("end") == "end")
     begun = begun.select(*KEY, "container", begins=begun.serial).distinct()
-    joined = rows.left_join(begun, [*KEY, "container"])
-    rows = joined.select(*rows.columns, "begins")
-    birth = ibis.ifelse(rows.role == "birth", rows.begins, None)
-    window = ibis.cumulative_window(
-        group_by=[rows.boot, rows.container],
-        order_by=[rows.serial, ibis.desc(ibis.ifelse(rows.role == "birth", 1, 0))],
+    # From each birth on up to the next one; what was before the first has none.
+    after = begun.begins.lead().over(group_by=[begun.boot, begun.container], order_by=begun.begins)
+    spans = begun.mutate(until=after.fill_null(spaces.FOREVER)).drop("time_ms", "serial")
+    joined = rows.left_join(
+        spans,
+        [
+            *("boot", "container"),
+            *(rows.serial >= spans.begins, rows.serial < spans.until),
+        ],
     )
-    rows = rows.mutate(since=birth.max().over(window).fill_null(0))
+    rows = joined.select(*rows.columns, since=joined.begins.fill_null(0))
     grouped = rows.group_by("boot", "container", "since").agg(
         first_ms=rows.time_ms.min(),
         last_ms=rows.time_ms.max(),
