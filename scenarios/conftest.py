@@ -18,11 +18,12 @@ import pytest
 
 from harness.audit import namespaces, records
 from harness.audit.records import Event, Trail
-from harness.errors import DeadlineExceeded, GuestToolMissing
+from harness.errors import GuestToolMissing
 from harness.guest import serial, ssh
 from harness.guest.container import Container, start_container
 from harness.guest.hosts import Hosts
 from harness.guest.machine import Answer, Guest, Job
+from harness.guest.polling import poll
 from harness.jobs import Lab
 from harness.model import Arm, Expect
 from harness.report import ktap
@@ -138,13 +139,12 @@ class Daemon:
     def trail(self, name: str = "records.log") -> Trail:
         """All records up to now, once they have arrived; kept as an artifact, ``lost`` read."""
         mark = self.mark()
-        end = time.monotonic() + _SYNC_LIMIT_S * self.guest.scale
-        pause = 0.02
-        while mark not in (text := self.read()):
-            if time.monotonic() > end:
-                raise DeadlineExceeded(f"a marker does not arrive in {LOG}")
-            time.sleep(pause)
-            pause = min(2 * pause, 0.5)
+        text = poll(
+            self.read,
+            lambda text: mark in text,
+            limit_s=_SYNC_LIMIT_S * self.guest.scale,
+            what=f"a marker in {LOG}",
+        )
         self.judge.keep(f"{self.host}/{name}" if self.host else name, text)
         trail = Trail.parse(text)
         if not self.box:

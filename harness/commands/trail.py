@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from harness.trail.questions import Answer, Asked, Row
 
 _PAUSE_S = 0.5
-_MOST_WORDS = 300
 _QUESTIONS = {
     "containers": "which containers ran, where and when",
     "events": "what was done, by whom, and why it is said to be of a container",
@@ -186,9 +185,10 @@ def _of(name: str) -> Callable[[Row], str]:
 
 
 def _what(row: Row) -> str:
-    """In full it stands in the other forms: a path may be as long as it likes."""
-    text = str(row["what"])
-    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}…"
+    """In full it stands in the other forms."""
+    from harness.trail.questions import brief
+
+    return brief(row["what"])
 
 
 def _name(row: Row) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.audit.records import parse_status
 from harness.compare.designs import Design, strip
 from harness.compare.truth import RULE, Facts, Log, read_facts
-from harness.errors import DeadlineExceeded, HarnessError, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.guest.machine import Guest
+from harness.guest.polling import poll
 from harness.jobs import Lab
 from harness.kernel.series import Catalogue
 from harness.model import Kernel, Stack
@@ -76,14 +76,12 @@ def _run(guest: Guest, host: str, folder: Path) -> None:
 def _read_log(guest: Guest) -> bytes:
     """All records up to now, once they have arrived."""
     guest.run(["auditctl", "-m", _MARK]).require()
-    end = time.monotonic() + _SYNC_LIMIT_S * guest.scale
-    pause = 0.02
-    while _MARK.encode() not in (log := guest.get(_IN_GUEST)):
-        if time.monotonic() > end:
-            raise DeadlineExceeded(f"a marker does not arrive in {_IN_GUEST}")
-        time.sleep(pause)
-        pause = min(2 * pause, 0.5)
-    return log
+    return poll(
+        lambda: guest.get(_IN_GUEST),
+        lambda log: _MARK.encode() in log,
+        limit_s=_SYNC_LIMIT_S * guest.scale,
+        what=f"a marker in {_IN_GUEST}",
+    )
 
 
 def read(folder: Path, designs: Sequence[Design]) -> tuple[Facts, Mapping[str, Mapping[str, Log]]]:

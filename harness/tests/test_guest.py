@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import GuestLost
-from harness.guest import channel, console, container, qemu
+from harness.errors import DeadlineExceeded, GuestLost
+from harness.guest import channel, console, container, polling, qemu
 from harness.guest.channel import Decoder, Frame, Kind
 
 CONSOLES = Path(__file__).parent / "data" / "consoles"
@@ -131,3 +131,23 @@ def test_a_guest_that_counts_instructions_has_one_processor_and_their_clock() ->
 def test_a_container_is_entered_by_its_own_namespaces_only() -> None:
     box = container.Container(guest=None, pid=42, kinds=("net", "user"))  # type: ignore[arg-type]
     assert box.enter(["id"]) == ["nsenter", "--target", "42", "--user", "--net", "--", "id"]
+
+
+def test_polling_looks_until_it_sees_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("harness.guest.polling.time.sleep", pauses.append)
+    looks = iter(range(9))
+    seen = polling.poll(lambda: next(looks), lambda one: one == 8, limit_s=60.0, what="eight")
+    assert seen == 8
+    assert pauses[:3] == [0.02, 0.04, 0.08]
+    assert max(pauses) == pauses[-1] == 0.5
+
+
+def test_polling_ends_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(9))
+    monkeypatch.setattr("harness.guest.polling.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("harness.guest.polling.time.sleep", lambda _pause: None)
+    with pytest.raises(DeadlineExceeded, match="a marker: not within 3 s"):
+        polling.poll(lambda: 1, lambda _one: False, limit_s=3.0, what="a marker")
+    # What is there at the first look needs no time at all.
+    assert polling.poll(lambda: 1, lambda one: one == 1, limit_s=0.0, what="one") == 1

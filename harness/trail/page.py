@@ -26,7 +26,6 @@ NAME = "trail.html"
 # A page with more than this is no longer pleasant to open.
 MOST_EVENTS = 20_000
 _MOST_RECORDS = 2_000
-_MOST_WORDS = 300
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -67,7 +66,7 @@ def _event(row: Mapping[str, Any]) -> Mapping[str, Any]:
     names = ("time", "host", "boot", "container", "name", "role", "reason")
     shown = {name: row[name] for name in names}
     who = {name: row[name] for name in ("what", "auid", "ses", "success")}
-    who["what"] = who["what"][:_MOST_WORDS]
+    who["what"] = questions.brief(who["what"])
     return {**shown, **who, "records": [text[:_MOST_RECORDS] for text in row["records"]]}
 
 

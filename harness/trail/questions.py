@@ -22,6 +22,7 @@ from harness.trail.stays import Stay, find_stays, refusals, sharing
 Row = dict[str, Any]
 Key = tuple[int, int, int]
 LAST = 1 << 62
+_BRIEF = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,11 @@ def show_time(ms: int | None) -> str:
         return ""
     text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{ms % 1000:03}Z"
+
+
+def brief(what: str) -> str:
+    """As much of what was done as a table can show: a path may be as long as it likes."""
+    return what if len(what) <= _BRIEF else f"{what[:_BRIEF]}…"
 
 
 def containers(model: Model, asked: Asked) -> Answer:

@@ -8,7 +8,6 @@ first one again and forgets that of the second.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import pytest
 
 from harness.audit import namespaces
 from harness.audit.records import parse_record
-from harness.errors import DeadlineExceeded
 from harness.guest.hosts import Hosts
 from harness.guest.machine import Guest
+from harness.guest.polling import poll
 from harness.jobs import Lab
 from harness.scenario import Judge
 from harness.trail import questions
@@ -95,11 +94,12 @@ def _counts(text: str, name: str) -> list[int]:
 
 def _await_counts(daemon: Any, scale: float) -> None:
     """Waits until both containers have counted twice where this daemon is."""
-    end = time.monotonic() + _COUNT_S * scale
-    while any(len(_counts(daemon.read(), name)) < 2 for name in (_KEPT, _FORGOTTEN)):
-        if time.monotonic() > end:
-            raise DeadlineExceeded("a container that was restored does not count")
-        time.sleep(0.2)
+    poll(
+        daemon.read,
+        lambda log: all(len(_counts(log, name)) >= 2 for name in (_KEPT, _FORGOTTEN)),
+        limit_s=_COUNT_S * scale,
+        what="two counts of each container that was restored",
+    )
 
 
 def _places(row: Row) -> namespaces.Places:
