@@ -91,18 +91,20 @@ class Boots:
         kernel = np.flatnonzero(~daemon)
         if not len(kernel):
             return
-        # Two in a row have to be earlier: the time of one system call may be that of its begin.
         times = time_ms[kernel]
         if boot.last_serial_ms:
             times = np.concatenate([[boot.last_serial_ms], times])
+        boot.serial = int(serial[kernel][-1])
+        boot.last_serial_ms = int(times[-1])
+        back = np.maximum.accumulate(times)[:-1] - times[1:] > _JUMP_MS
+        if not back.any():
+            return
+        # Two in a row have to be earlier: the time of one system call may be that of its begin.
         earlier = np.minimum.accumulate(times[::-1])[::-1]
-        latest = np.maximum.accumulate(times)
-        settled = np.flatnonzero((latest[:-1] - times[1:] > _JUMP_MS) & (times[1:] == earlier[1:]))
+        settled = np.flatnonzero(back & (times[1:] == earlier[1:]))
         runs = np.flatnonzero(np.diff(settled, prepend=-2) > 1)
         lengths = np.diff(np.append(runs, len(settled)))
         boot.jumps += int(np.count_nonzero(lengths > 1))
-        boot.serial = int(serial[kernel][-1])
-        boot.last_serial_ms = int(times[-1])
 
 
 def _falls(serial: Ints, time_ms: Ints, boot: Boot | None) -> tuple[Ints, int]:

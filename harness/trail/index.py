@@ -104,7 +104,7 @@ class Index:
 
 def read_logs(found: Found, workspace: Workspace, engine: Engine | None = None) -> Index:
     """Reads all lines of all logs into tables; what cannot be read is counted."""
-    reader = Reader(workspace, mark)
+    reader = Reader(workspace, mark, pick)
     engine = engine or open_engine()
     index = Index(engine, found.sources, Boots(), reader.kinds, list(found.notes))
     intake = Intake(index, reader)
@@ -215,9 +215,7 @@ class Intake:
 
     def _keep(self, number: int, source: Source, block: Block, boot: Array, numbers: Array) -> None:
         kinds = self.reader.kinds
-        keep = (block.mark & _KEPT).astype(np.bool_) | (block.damage > 0)
-        keep[_find_orphans(block)] = True
-        rows = np.flatnonzero(keep)
+        rows, texts = block.picked
         if not len(rows):
             return
         names = arrow.texts([*(name.decode(errors="replace") for name in tuple(kinds)), ""])
@@ -233,9 +231,17 @@ class Intake:
             arrow.numbers(boot[rows]),
             names.take(arrow.numbers(kind)),
             *map(arrow.numbers, (block.time_ms[rows], block.serial[rows], block.damage[rows])),
-            _texts(block, rows),
+            texts,
         ]
         self.texts.append(pa.RecordBatch.from_arrays(columns, schema=TEXTS))
+
+
+def pick(block: Block) -> tuple[Ints, Any]:
+    """The lines of a block of which the texts are kept, and these texts, if there are any."""
+    keep = (block.mark & _KEPT).astype(np.bool_) | (block.damage > 0)
+    keep[_find_orphans(block)] = True
+    rows = np.flatnonzero(keep)
+    return rows, _texts(block, rows) if len(rows) else None
 
 
 def _find_orphans(block: Block) -> Ints:

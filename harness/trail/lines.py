@@ -160,7 +160,7 @@ class Block:
 
     ``data`` is that of another block once the next one is asked for, and there may be more in it
     than this one's. ``kind`` and ``node`` number the words in ``Reader.kinds`` and
-    ``Reader.nodes``; -1 is none.
+    ``Reader.nodes``; -1 is none. ``picked`` is what ``Reader`` was told to pick out of it.
     ``mark`` has NUMBERED for records that end with the number of a CONTAINER_ID, and what
     ``Reader`` was told of their types.
     """
@@ -175,6 +175,7 @@ class Block:
     mark: Array
     damage: Array
     offset: int
+    picked: Any = None
 
     def text(self, at: int) -> bytes:
         """A line without its newline."""
@@ -184,12 +185,17 @@ class Block:
 class Reader:
     """Reads blocks; types and nodes keep their numbers over all files.
 
-    ``mark`` gives bits from FIRST_FREE_MARK on to the lines of a type.
+    ``mark`` gives bits from FIRST_FREE_MARK on to the lines of a type; ``pick`` looks at each
+    block, several at a time, before it is handed out.
     """
 
     def __init__(
-        self, workspace: Workspace, mark: Callable[[bytes], int] = lambda _kind: 0
+        self,
+        workspace: Workspace,
+        mark: Callable[[bytes], int] = lambda _kind: 0,
+        pick: Callable[[Block], Any] = lambda _block: None,
     ) -> None:
+        self._pick = pick
         self.kinds = Numbers(mark)
         self.nodes = Numbers()
         self._scanner = load_scanner(workspace.root)
@@ -204,13 +210,18 @@ class Reader:
         with ThreadPoolExecutor(_THREADS) as pool:
             ahead: deque[Future[Block]] = deque()
             for piece in pieces:
-                ahead.append(pool.submit(piece))
+                ahead.append(pool.submit(self._read, piece))
                 if len(ahead) > 2 * _THREADS:
                     yield from self._hand_out(ahead.popleft())
             while ahead:
                 yield from self._hand_out(ahead.popleft())
         if self._failure:
             raise self._failure[0]
+
+    def _read(self, piece: Callable[[], Block]) -> Block:
+        block = piece()
+        block.picked = self._pick(block)
+        return block
 
     def _hand_out(self, ahead: Future[Block]) -> Iterator[Block]:
         block = ahead.result()

@@ -126,10 +126,7 @@ class Model:
         return self._keep("by_id", self._make_by_id)
 
     def _make_by_id(self) -> Any:
-        ids = self._texts("CONTAINER_ID").mutate(
-            record=ibis._.text.re_extract(r" record=(\d+)", 1),
-            list=ibis._.text.re_extract(r" contid=(\S+)", 1),
-        )
+        ids = self._texts("CONTAINER_ID").mutate(list=ibis._.text.re_extract(r" contid=(\S+)", 1))
         marks = self._texts("OBJ_PID", "NETFILTER_PKT")
         marks = marks.select(
             *KEY,
@@ -137,8 +134,14 @@ class Model:
             marked=marks.kind,
         ).distinct()
         roles = {"OBJ_PID": "target", "NETFILTER_PKT": "packet"}
+        # Most events have no mark, and of those no record has to be found.
+        alone = ids.anti_join(marks, list(KEY)).mutate(marked=ibis.null("string"))
+        marked = ids.semi_join(marks, list(KEY))
+        marked = marked.mutate(record=ibis._.text.re_extract(r" record=(\d+)", 1))
+        marked = marked.left_join(marks, [*KEY, "record"])
+        columns = [*KEY, "list", "marked"]
         named = (
-            ids.left_join(marks, [*KEY, "record"])
+            ibis.union(alone.select(columns), marked.select(columns))
             .inner_join(self.lists, "list")
             .select(
                 *KEY,

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from harness.trail.boots import Boots
 from harness.trail.engine import Engine
-from harness.trail.index import Index, Intake, mark
+from harness.trail.index import Index, Intake, mark, pick
 from harness.trail.lines import Reader
 from harness.trail.model import KEY, Model
 from harness.trail.questions import Key
@@ -37,7 +37,7 @@ class Tail:
         self._places = places
         found = find_sources(places)
         self._seen = {identify(one.path) for one in found.sources}
-        reader = Reader(workspace, mark)
+        reader = Reader(workspace, mark, pick)
         self.index = Index(engine, [], Boots(), reader.kinds, list(found.notes))
         self._intake = Intake(self.index, reader)
         self._files: dict[int, int] = {}
