@@ -657,7 +657,21 @@ def test_an_engine_that_is_not_there(
     assert message in capsys.readouterr().err
 
 
-def test_other_commands_do_not_import_the_engine() -> None:
-    code = "import sys, harness.cli; print({'ibis', 'duckdb', 'pyarrow', 'numpy'} & {*sys.modules})"
+def imported(code: str) -> set[str]:
+    """What is imported after some code ran in a process of its own; the code may print."""
+    code = f"import sys, harness.cli\n{code}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_other_commands_do_not_import_the_engine() -> None:
+    found = imported("harness.cli._parser([])")
+    assert {f"harness.commands.{name}" for name in cli._COMMANDS} <= found
+    assert not {"ibis", "duckdb", "pyarrow", "numpy"} & found
+
+
+def test_the_trail_imports_no_more_than_it_needs(two_hosts: Path) -> None:
+    found = imported(f"harness.cli._main(['trail', 'containers', {str(two_hosts)!r}])")
+    assert "duckdb" in found
+    # Each of these takes longer to import than 100 MB of logs to read.
+    assert not {"pandas", "pytest", "paramiko"} & found
