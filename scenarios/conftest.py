@@ -263,25 +263,64 @@ def contained(
 _HELD, _EVERY_MS = 300, 60
 
 
-@pytest.fixture
-def stuffed(guest: Guest) -> Callable[[Daemon], Job]:
-    """Gives a container another daemon than auditd, and a queue that is full: ``stuffed(inner)``.
+class Reader:
+    """Another daemon than auditd, which reads slowly, and tells what it has read."""
 
-    The kernel is busy with older records, which the daemon reads one by one, so that the queue
-    stays full meanwhile, and who waits for room there waits as long. With the signal USR1 the
-    daemon hurries. What it reads is the job's output: ``TYPE TEXT``, a line for each record.
+    def __init__(self, guest: Guest, inner: Daemon, job: Job) -> None:
+        self._guest = guest
+        self._inner = inner
+        self.job = job
+
+    @property
+    def answer(self) -> str:
+        """``0`` if it is registered, or the errno; nothing where it ended without a word."""
+        return bytes(self.job.out).decode().partition("\n")[0]
+
+    def told(self, kind: int, text: str) -> int:
+        """How many records of a type (linux/audit.h) it has read that contain a text."""
+        lines = bytes(self.job.out).decode(errors="replace").splitlines()
+        return sum(text in line for line in lines if line.startswith(f"{kind} "))
+
+    def read_all(self, mark: str, limit_s: float) -> None:
+        """Waits until it has read all up to now, of which a message is the last."""
+        assert self._inner.box
+        _send(self._inner.box.run, mark)
+        self._guest.wait_until(lambda: mark.encode() in self.job.out, limit_s, "a marker")
+
+    def hurry(self) -> None:
+        """From now on it reads as fast as it can."""
+        self._inner.run(["kill", "-USR1", str(self._inner.status().pid)]).require()
+
+
+@pytest.fixture
+def slow_reader(guest: Guest) -> Callable[..., Reader]:
+    """Gives a container such a daemon: ``slow_reader(inner, held, every_ms, limit_s)``.
+
+    ``held`` records are queued for it before it begins. It reads one each ``every_ms``.
     """
 
-    def start(inner: Daemon) -> Job:
+    def start(inner: Daemon, held: int, every_ms: int, limit_s: float) -> Reader:
         assert inner.box
-        reader = ["/run/nsaudit/reader", str(_HELD), str(_EVERY_MS)]
-        job = inner.box.spawn(reader)
-        guest.wait_until(
-            lambda: b"\n" in job.out or job.status is not None, 60.0, "a queue that is full"
-        )
-        if not job.out.startswith(b"0\n"):
-            raise GuestToolMissing(f"the reader says {bytes(job.out or job.err)!r}")
-        return job
+        job = inner.box.spawn(["/run/nsaudit/reader", str(held), str(every_ms)])
+        guest.wait_until(lambda: b"\n" in job.out or job.status is not None, limit_s, "a reader")
+        return Reader(guest, inner, job)
+
+    return start
+
+
+@pytest.fixture
+def stuffed(slow_reader: Callable[..., Reader]) -> Callable[[Daemon], Reader]:
+    """Gives a container a slow daemon and a queue that is full: ``stuffed(inner)``.
+
+    The kernel is busy with older records, which the daemon reads one by one, so that the queue
+    stays full meanwhile, and who waits for room there waits as long.
+    """
+
+    def start(inner: Daemon) -> Reader:
+        reader = slow_reader(inner, _HELD, _EVERY_MS, 60.0)
+        if reader.answer != "0":
+            raise GuestToolMissing(f"the reader says {bytes(reader.job.out or reader.job.err)!r}")
+        return reader
 
     return start
 
@@ -415,18 +454,19 @@ class Sent:
 _SENT = re.compile(r"(\w+) (\w+) pid=(\d+)")
 
 
+def _send(run: Callable[..., Answer], text: str, wrap: Sequence[str] = ()) -> Sent:
+    answer = run([*wrap, "/run/nsaudit/send", text])
+    found = _SENT.search(answer.stdout)
+    if not found:
+        raise GuestToolMissing(f"the sender says {answer.stdout or answer.stderr!r}")
+    return Sent(errno=found[1], how=found[2], pid=int(found[3]))
+
+
 @pytest.fixture
 def send() -> Callable[..., Sent]:
     """Sends one user message, raw, by a guest's or a container's ``run``: ``send(run, text)``."""
 
-    def one(run: Callable[..., Answer], text: str, wrap: Sequence[str] = ()) -> Sent:
-        answer = run([*wrap, "/run/nsaudit/send", text])
-        found = _SENT.search(answer.stdout)
-        if not found:
-            raise GuestToolMissing(f"the sender says {answer.stdout or answer.stderr!r}")
-        return Sent(errno=found[1], how=found[2], pid=int(found[3]))
-
-    return one
+    return _send
 
 
 @pytest.fixture

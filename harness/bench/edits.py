@@ -6,13 +6,12 @@ import contextlib
 import dataclasses
 import json
 import secrets
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import proc
+from harness.bench import suites
 from harness.bench.figure import Figure, ratio
 from harness.bench.guests import ANSWER, time_command
 from harness.bench.plan import Plan
@@ -22,7 +21,6 @@ from harness.kernel.build import lane_lock
 from harness.kernel.tree import open_tree
 from harness.model import Base
 from harness.plugin import session
-from harness.workspace import PROJECT
 
 SCENARIOS = ("netns-unreachable", "pam-econnrefused", "vsftpd-pidns")
 FILE = Path("kernel", "audit.c")
@@ -127,16 +125,9 @@ def _ask(plan: Plan, folder: Path) -> str:
     with workspace.scratch() as scratch:
         report = scratch / "result.json"
         words = ["--tree", str(folder), "--base", plan.base, "--json", str(report)]
-        done = proc.run(
-            [sys.executable, "-m", "harness", "run", *SCENARIOS, *words],
-            cwd=PROJECT,
-            env={"NSAUDIT_STATE": str(workspace.root)},
-            check=False,
-            deadline_s=_LIMIT_S,
-        )
+        done = suites.call(plan, "run", *SCENARIOS, *words, deadline_s=_LIMIT_S)
         if not report.is_file():
-            said = done.stderr.strip().splitlines() or ["not a word"]
-            return f"status {done.status}: {said[-1]}"
+            return suites.find_fault(done) or "it has written no result"
         result = json.loads(report.read_text())
     run = Path(result["scenarios"][0]["arms"][0]["artifacts"]).parent
     for one in json.loads((run / "lab.json").read_text())["kernels"]:

@@ -22,20 +22,25 @@ def scenarios(plan: Plan) -> Iterator[Figure]:
     """``nsaudit run`` on one base, when nothing has to be made for it."""
     for what in ("what is missing is built first", "all is cached"):
         plan.on_step(f"asking the regressions on {plan.base}: {what}")
-        done = proc.run(
-            [sys.executable, "-m", "harness", "run", "--base", plan.base],
-            cwd=PROJECT,
-            env={"NSAUDIT_STATE": str(plan.lab.workspace.root)},
-            check=False,
-            deadline_s=_LIMIT_S,
-        )
+        done = call(plan, "run", "--base", plan.base, deadline_s=_LIMIT_S)
     yield Figure(
         name="scenarios",
         what=f"nsaudit run --base {plan.base}, kernels, image and saved guests cached",
         samples=(done.seconds,),
         unit="s",
         bar=30.0,
-        fault=_fault(done),
+        fault=find_fault(done),
+    )
+
+
+def call(plan: Plan, *words: str, deadline_s: float) -> proc.Completed:
+    """``nsaudit`` as a process of its own, on the state folder of the measurement."""
+    return proc.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=PROJECT,
+        env={"NSAUDIT_STATE": str(plan.lab.workspace.root)},
+        check=False,
+        deadline_s=deadline_s,
     )
 
 
@@ -54,11 +59,11 @@ def units(plan: Plan) -> Iterator[Figure]:
         samples=(done.seconds,),
         unit="s",
         bar=15.0,
-        fault=_fault(done),
+        fault=find_fault(done),
     )
 
 
-def _fault(done: proc.Completed) -> str:
+def find_fault(done: proc.Completed) -> str:
     """Why the time of a command says nothing, or nothing."""
     if done.status == 0:
         return ""

@@ -152,8 +152,7 @@ def _report(found: Comparison, folder: Path, options: argparse.Namespace) -> Non
     output.write(folder / "compare.md", markdown)
     output.write(folder / kept.RESULT, found.as_json())
     if options.html:
-        here = options.html if options.html != output.STDOUT else Path("page.html")
-        output.write(options.html, html(here))
+        output.write(options.html, html(output.place(options.html)))
     if options.markdown:
         stdout = options.markdown == output.STDOUT
         output.write(options.markdown, markdown.rstrip("\n") if stdout else markdown)

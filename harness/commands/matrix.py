@@ -17,7 +17,7 @@ from harness import questions
 from harness.cells import asking, judging, opening
 from harness.cells.matrix import Walk
 from harness.commands import output
-from harness.commands.opening import open_lab
+from harness.commands.opening import add_jobs, open_lab
 from harness.jobs import Lab
 from harness.kernel import gates, prefixes
 from harness.kernel.tree import open_tree
@@ -40,9 +40,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="build with W=1 what `patches check` has not seen; otherwise that is not told",
     )
-    parser.add_argument(
-        "-j", "--jobs", type=int, default=0, help="guests at a time (half as many again as cores)"
-    )
+    add_jobs(parser)
     for form in ("json", "html"):
         parser.add_argument(f"--{form}", type=Path, metavar="F", help=f"write {form} (- is stdout)")
 

@@ -17,7 +17,7 @@ from harness import questions
 from harness.cells import mutation, opening
 from harness.cells.mutation import Mutation
 from harness.commands import output
-from harness.commands.opening import open_lab
+from harness.commands.opening import add_jobs, open_lab
 from harness.errors import UsageError
 from harness.guest import capacity
 from harness.jobs import PATCHES, Lab
@@ -37,9 +37,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "--file", action="append", default=[], metavar="GLOB", help="only hunks of such files"
     )
     parser.add_argument("--config", default="default", help="configuration of the kernels")
-    parser.add_argument(
-        "-j", "--jobs", type=int, default=0, help="guests at a time (half as many again as cores)"
-    )
+    add_jobs(parser)
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
 

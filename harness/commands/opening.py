@@ -51,3 +51,10 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
         help="what starts guests: qemu (default), vng (virtme-ng), 'vng OPTION…' (its own options;"
         " after run they may also follow --)",
     )
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """The option that says how many guests run at a time; 0 leaves it to the host."""
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=0, help="guests at a time (half as many again as cores)"
+    )

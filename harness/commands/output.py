@@ -30,6 +30,11 @@ def show(
         terminal.print_table(title, columns, rows, Console())
 
 
+def place(file: Path) -> Path:
+    """Where a page stands for its links; on standard output, as a file of the current folder."""
+    return file if file != STDOUT else Path("page.html")
+
+
 def write(file: Path, text: str) -> None:
     """Writes a file that was asked for; ``-`` is standard output."""
     if file == STDOUT:

@@ -19,7 +19,7 @@ from harness.cells import opening
 from harness.cells.recall import Recall, keys_of
 from harness.cluster.address import Cluster
 from harness.commands import output, pages
-from harness.commands.opening import add_launcher, open_lab, require_launcher
+from harness.commands.opening import add_jobs, add_launcher, open_lab, require_launcher
 from harness.errors import UsageError
 from harness.guest import capacity
 from harness.jobs import Lab
@@ -56,9 +56,7 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "--again", action="store_true", help="with --tree: ask all kernels, also unchanged ones"
     )
     add_launcher(parser)
-    parser.add_argument(
-        "-j", "--jobs", type=int, default=0, help="guests at a time (half as many again as cores)"
-    )
+    add_jobs(parser)
     parser.add_argument("--executor", metavar="E", help="dask://HOST:PORT, whose workers do it")
     parser.add_argument(
         "--store",
@@ -217,5 +215,5 @@ def _write_reports(result: RunResult, workspace: Workspace, options: argparse.Na
         if file := getattr(options, form):
             output.write(file, render(result))
     if options.html:
-        here = options.html if options.html != output.STDOUT else Path("page.html")
-        output.write(options.html, html.render(result, pages.gather(result, workspace, here)))
+        links = pages.gather(result, workspace, output.place(options.html))
+        output.write(options.html, html.render(result, links))

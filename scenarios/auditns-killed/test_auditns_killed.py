@@ -12,19 +12,13 @@ from typing import Any
 
 import pytest
 
-from harness.guest.machine import Guest, Job
+from harness.guest.machine import Guest
 from harness.scenario import Judge
 
 _LIMIT = 64
 _LIMIT_S = 30.0
 _TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
-_SYSCALL = "1300 "  # AUDIT_SYSCALL
-
-
-def _told(reader: Job, key: str) -> int:
-    """How many system calls of this kind a daemon has read."""
-    lines = bytes(reader.out).decode(errors="replace").splitlines()
-    return sum(f'key="{key}"' in line for line in lines if line.startswith(_SYSCALL))
+_SYSCALL = 1300  # AUDIT_SYSCALL
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -32,8 +26,7 @@ def test_auditns_killed(
     guest: Guest,
     judge: Judge,
     contained: Callable[..., Any],
-    send: Callable[..., Any],
-    stuffed: Callable[[Any], Job],
+    stuffed: Callable[..., Any],
 ) -> None:
     # Given a container that wants to know of folders that a user makes, and of his tasks' ends,
     inner = contained()
@@ -65,16 +58,15 @@ def test_auditns_killed(
     judge.expect("one ends, and the queue is full", (ends.status, is_full), good=(0, True))
 
     # then the daemon finds both among what it reads later, and nothing has been lost.
-    inner.run(["kill", "-USR1", str(inner.status().pid)]).require()
-    send(inner.run, "all-is-read")
-    guest.wait_until(lambda: b"all-is-read" in reader.out, _LIMIT_S, "a marker")
-    told = _told(reader, "mkdir")
+    reader.hurry()
+    reader.read_all("all-is-read", _LIMIT_S)
+    told = reader.told(_SYSCALL, 'key="mkdir"')
     judge.expect("told of the folder", told, good=1)
-    judge.expect("told of the end", _told(reader, "exit_group"), good=1)
+    judge.expect("told of the end", reader.told(_SYSCALL, 'key="exit_group"'), good=1)
     judge.expect("lost meanwhile", inner.lost() - lost, good=0)
 
     # Where there is room, each of them is told.
     inner.run([*_TESTER, "mkdir", "/tmp/made-with-room"]).require()
-    send(inner.run, "room-is-read")
-    guest.wait_until(lambda: b"room-is-read" in reader.out, _LIMIT_S, "a marker")
-    judge.expect("told of a folder, with room", _told(reader, "mkdir") - told, good=1)
+    reader.read_all("room-is-read", _LIMIT_S)
+    later = reader.told(_SYSCALL, 'key="mkdir"') - told
+    judge.expect("told of a folder, with room", later, good=1)

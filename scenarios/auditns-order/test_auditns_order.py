@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.guest.machine import Guest, Job
+from harness.guest.machine import Guest
 from harness.scenario import Judge
 
 
@@ -21,7 +21,7 @@ def test_auditns_order(
     guest: Guest,
     judge: Judge,
     contained: Callable[..., Any],
-    stuffed: Callable[[Any], Job],
+    stuffed: Callable[..., Any],
 ) -> None:
     # Given two containers, one in the other, both with a rule about the same system call,
     outer = contained()
@@ -54,7 +54,7 @@ def test_auditns_order(
 
     # Without the daemon that reads slowly the task goes on, and has been told of once.
     inner.run(["kill", "-KILL", str(inner.status().pid)]).require()
-    reader.wait()
+    reader.job.wait()
     judge.expect("the task", held.wait().status, good=0)
     waited = inner.status().backlog_wait_time_actual
     judge.expect("it has waited", waited > 0, good=True)
