@@ -87,6 +87,7 @@ def payloads() -> tuple[Path, ...]:
     """What every scenario may call in the guest: see the head of each."""
     audit = PROJECT / "harness/audit/payload"
     return (
+        audit / "flood.c",
         audit / "named.c",
         audit / "reader.c",
         audit / "rule.c",

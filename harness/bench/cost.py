@@ -5,14 +5,21 @@ does not depend on the host, and hardly on chance. Each thing is done in three s
 audit: never switched on, on without a rule, on with a rule that matches it; and in the latter
 two also with the records of the births and ends of namespaces left out by the exclude list.
 
-A stack may cost a percent more than its base, but for what makes such records: each costs half
-of what a whole event costs the base, and five births are five records more. There the bar
-stands for the state that leaves them out.
+The base of a stack is what its series need: the stack of these, where they need some, and the
+unpatched kernel otherwise. Each thing is done by two tasks, one of them in a user namespace of
+its own; that one is not compared where the series nsid, which names its namespace in each
+event, is in the stack and not in the base.
+
+A stack may cost a percent more than its base, and two where a user namespace is made, but for
+what records the births and ends of namespaces: each such record costs half of what a whole
+event costs the base, and five births are five records more. There the bar stands for the state
+that leaves them out.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +37,9 @@ _PAYLOADS = tuple(PROJECT / "harness/audit/payload" / name for name in ("cost.c"
 _ROUNDS = 51
 _BOOTS = 3
 _LIMIT_S = 120.0
-# "At most 1 % more than the base", and a pointer in struct task_struct.
+# "At most 1 % more than the base", "grows by at most 2 %", and a pointer in struct task_struct.
 _MOST_MORE = 1.01
+_MOST_MORE_USERNS = 1.02
 _MOST_BYTES = 8
 # What the payload's "loop" is long, and by how much reading the counter may be off.
 _LOOP = 20_000
@@ -42,6 +50,7 @@ THINGS: Mapping[str, str] = {
     "open": "openat and close",
     "fork": "fork, exit and wait",
     "clone": "clone into five new namespaces, exit and wait",
+    "userns": "clone into a new user namespace, exit and wait",
 }
 _CALLS = ("getppid", "openat", "clone")
 # NS_INIT and NS_DEL, of the series nsid.
@@ -86,6 +95,8 @@ class Kind:
     title: str
 
 
+# To this series each task in a user namespace of its own is of that kind.
+_FOREIGN = "nsid"
 KINDS: Mapping[str, Kind] = {
     "contained": Kind(
         series="contid",
@@ -95,7 +106,7 @@ KINDS: Mapping[str, Kind] = {
         title="CONTAINER_ID",
     ),
     "foreign": Kind(
-        series="nsid",
+        series=_FOREIGN,
         what="in a foreign UTS namespace",
         wrap=("unshare", "--uts"),
         record=1341,
@@ -103,8 +114,15 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 _PLAIN = "plain"
+_INSIDE = "userns"
+# Tasks of which all is measured, with what the payload is told and what is said of them.
+TASKS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    _PLAIN: ((), ""),
+    _INSIDE: (("userns",), " in a user namespace"),
+}
 
-# Of one guest: instructions by (kind, state, thing); bytes by (kind, thing, record type).
+# Of one guest: instructions by (task or kind, state, thing); bytes by (the same, thing, record
+# type).
 Times = Mapping[tuple[str, str, str], float]
 Records = Mapping[tuple[str, str, int], int]
 
@@ -113,6 +131,7 @@ Records = Mapping[tuple[str, str, int], int]
 class Seen:
     """What one guest said; ``task_bytes`` is the size of its struct task_struct."""
 
+    series: Sequence[str]
     times: Times
     records: Records
     task_bytes: int
@@ -120,9 +139,13 @@ class Seen:
 
 def cost(plan: Plan) -> Iterator[Figure]:
     """Instructions of each thing on the base and on each stack, guests taking turns."""
-    base = f"vanilla-{plan.base}"
-    stacks = (base, *(plan.stacks or (f"ids-{plan.base}",)))
-    yield from compare(base, count(plan, stacks))
+    catalogue = plan.lab.catalogue
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in plan.stacks or (f"ids-{plan.base}",):
+        groups[catalogue.base_of(catalogue.require_stack(name)).name].append(name)
+    seen = count(plan, tuple(dict.fromkeys([*groups, *itertools.chain(*groups.values())])))
+    for base, names in groups.items():
+        yield from compare(base, {name: seen[name] for name in (base, *names)})
 
 
 def count(plan: Plan, stacks: Sequence[str]) -> Mapping[str, Sequence[Seen]]:
@@ -157,25 +180,27 @@ def _observe(plan: Plan, kernel: Kernel) -> Seen:
 
 
 def _ask(guest: Guest, series: Sequence[str]) -> Seen:
-    wraps: dict[str, tuple[str, ...]] = {_PLAIN: ()}
-    wraps |= {name: kind.wrap for name, kind in KINDS.items() if kind.series in series}
+    wraps = {name: kind.wrap for name, kind in KINDS.items() if kind.series in series}
     times: dict[tuple[str, str, str], float] = {}
     records: dict[tuple[str, str, int], int] = {}
     for name, state in STATES.items():
         for words in state.enter:
             guest.run(["auditctl", *words]).require()
-        for kind, wrap in wraps.items():
-            if kind != _PLAIN and name != "rule":
-                continue
-            said = guest.run([*wrap, "cost", "time", str(_ROUNDS)], deadline_s=_LIMIT_S).require()
+        asked: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+        asked = {task: ((), words) for task, (words, _) in TASKS.items()}
+        if name == "rule":
+            asked |= {kind: (wrap, ()) for kind, wrap in wraps.items()}
+        for kind, (wrap, words) in asked.items():
+            argv = [*wrap, "cost", "time", str(_ROUNDS), *words]
+            said = guest.run(argv, deadline_s=_LIMIT_S).require()
             for thing, number in parse_times(said.stdout).items():
                 times[kind, name, thing] = number
-    for kind, wrap in wraps.items():
+    for kind, wrap in ({_PLAIN: ()} | wraps).items():
         said = guest.run([*wrap, "cost", "records"]).require()
         for (thing, record), length in parse_records(said.stdout).items():
             records[kind, thing, record] = length
     size = int(guest.get("/sys/kernel/slab/task_struct/object_size"))
-    return Seen(times=times, records=records, task_bytes=size)
+    return Seen(series=series, times=times, records=records, task_bytes=size)
 
 
 def parse_times(text: str) -> Mapping[str, float]:
@@ -210,19 +235,25 @@ def parse_records(text: str) -> Mapping[tuple[str, int], int]:
 def compare(base: str, seen: Mapping[str, Sequence[Seen]]) -> Iterator[Figure]:
     """Stacks beside their base, and then what their records cost the tasks that have them."""
     stacks = [name for name in seen if name != base]
-    for thing, what in THINGS.items():
-        for state in STATES:
-            name = f"{thing}-{state}"
-            before = _times(f"{name} {base}", what, state, seen[base], _PLAIN, thing)
-            yield before
-            for stack in stacks:
-                now = _times(f"{name} {stack}", what, state, seen[stack], _PLAIN, thing)
-                more = f"{now.what}: {_percent(now.value, before.value)}"
-                told = sum(seen[stack][0].records.get((_PLAIN, thing, n), 0) for n in _LIFECYCLE)
-                if STATES[state].loud and told:
-                    yield dataclasses.replace(now, what=f"{more}, for {told} B more of records")
-                else:
-                    yield dataclasses.replace(now, what=more, bar=before.value * _MOST_MORE)
+    for (task, (_, place)), (thing, what), state in itertools.product(
+        TASKS.items(), THINGS.items(), STATES
+    ):
+        name = "-".join([thing, state, *([] if task == _PLAIN else [task])])
+        before = _times(f"{name} {base}", f"{what}{place}", state, seen[base], task, thing)
+        yield before
+        for stack in stacks:
+            if task == _INSIDE and _FOREIGN in set(seen[stack][0].series) - set(
+                seen[base][0].series
+            ):
+                continue
+            now = _times(f"{name} {stack}", f"{what}{place}", state, seen[stack], task, thing)
+            more = f"{now.what}: {_percent(now.value, before.value)}"
+            told = _told(seen[stack], thing) - _told(seen[base], thing)
+            if STATES[state].loud and told > 0:
+                yield dataclasses.replace(now, what=f"{more}, for {told} B more of records")
+            else:
+                most = _MOST_MORE_USERNS if thing == "userns" else _MOST_MORE
+                yield dataclasses.replace(now, what=more, bar=before.value * most)
     for name in KINDS:
         for thing in THINGS:
             for stack in stacks:
@@ -232,6 +263,11 @@ def compare(base: str, seen: Mapping[str, Sequence[Seen]]) -> Iterator[Figure]:
     yield before
     for stack in stacks:
         yield dataclasses.replace(_sizes(stack, seen[stack]), bar=before.value + _MOST_BYTES)
+
+
+def _told(seen: Sequence[Seen], thing: str) -> int:
+    """Bytes of records of births and ends."""
+    return sum(seen[0].records.get((_PLAIN, thing, number), 0) for number in _LIFECYCLE)
 
 
 def _tell_kind(stack: str, name: str, thing: str, ours: Sequence[Seen]) -> Iterator[Figure]:

@@ -65,6 +65,22 @@ class Catalogue:
         short = name.rpartition("/")[2]
         return Stack(name=f"{short}-{base}", base=self.bases[base], series=chosen)
 
+    def base_of(self, stack: Stack) -> Stack:
+        """What a stack is compared with: the stack of all that its series need.
+
+        That is the unpatched one where they need nothing. Raises SeriesError where there is no
+        such stack.
+        """
+        needed = {need for one in stack.series for need in one.needs}
+        for other in self.stacks.values():
+            if other.base == stack.base and {one.name for one in other.series} == needed:
+                return other
+        raise SeriesError(
+            f"no stack on {stack.base.name} has {', '.join(sorted(needed))} and nothing else,"
+            f" which {stack.name} needs",
+            hint="name one in kernel-patches/stacks.toml",
+        )
+
     def _with_needs(self, last: Series, above: tuple[str, ...]) -> tuple[Series, ...]:
         if last.name in above:
             raise SeriesError(f"series {last.name} needs itself: {' needs '.join(above)}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from harness.bench import cost
-from harness.bench.cost import KINDS, STATES, THINGS, Seen
+from harness.bench.cost import KINDS, STATES, TASKS, THINGS, Seen
 from harness.bench.figure import Figure
 from harness.errors import HarnessError
 
@@ -34,13 +36,21 @@ def test_records_of_one_type_are_added_up() -> None:
     }
 
 
-def seen(instructions: float, *, kind: str = "", more: float = 0.0, task_bytes: int = 3072) -> Seen:
-    times = {("plain", state, thing): instructions for state in STATES for thing in THINGS}
+def seen(
+    instructions: float,
+    *,
+    kind: str = "",
+    more: float = 0.0,
+    task_bytes: int = 3072,
+    series: tuple[str, ...] = (),
+) -> Seen:
+    keys = itertools.product(TASKS, STATES, THINGS)
+    times = dict.fromkeys(keys, instructions)
     records = {}
     if kind:
         times |= {(kind, "rule", thing): instructions + more for thing in THINGS}
         records = {(kind, thing, KINDS[kind].record): 45 for thing in THINGS}
-    return Seen(times=times, records=records, task_bytes=task_bytes)
+    return Seen(series=series, times=times, records=records, task_bytes=task_bytes)
 
 
 def compare(theirs: list[Seen], ours: list[Seen]) -> list[Figure]:
@@ -49,7 +59,7 @@ def compare(theirs: list[Seen], ours: list[Seen]) -> list[Figure]:
 
 def test_a_stack_may_cost_one_percent_more_than_its_base() -> None:
     figures = {one.name: one for one in compare([seen(1000.0)] * 2, [seen(1010.0), seen(1008.0)])}
-    assert len(figures) == 2 * len(THINGS) * len(STATES) + 2
+    assert len(figures) == 2 * len(TASKS) * len(THINGS) * len(STATES) + 2
     one = figures["fork-rule mine"]
     assert (one.value, one.bar, one.holds) == (1009.0, 1010.0, True)
     assert one.what.endswith("a rule: +0.90 %")
@@ -57,6 +67,22 @@ def test_a_stack_may_cost_one_percent_more_than_its_base() -> None:
 
     dearer = {one.name: one for one in compare([seen(1e3)], [seen(1011.0)])}
     assert not dearer["open-off mine"].holds
+    assert not dearer["open-off-userns mine"].holds
+
+
+def test_a_user_namespace_may_cost_two_percent_more_to_make() -> None:
+    figures = {one.name: one for one in compare([seen(1000.0)], [seen(1020.0)])}
+    assert (figures["userns-on mine"].bar, figures["userns-on mine"].holds) == (1020.0, True)
+    assert not figures["clone-on mine"].holds
+
+
+def test_a_task_in_a_user_namespace_is_not_compared_where_more_is_told_of_it() -> None:
+    ours = [seen(1170.0, series=("contid", "nsid"))]
+    figures = {one.name: one for one in compare([seen(1000.0)], ours)}
+    assert "open-rule mine" in figures
+    assert "open-rule-userns mine" not in figures
+    both = {one.name: one for one in compare([seen(1000.0, series=("nsid",))], ours)}
+    assert not both["open-rule-userns mine"].holds
 
 
 @pytest.mark.parametrize(("grown", "holds"), [(0, True), (8, True), (64, False)])
@@ -77,11 +103,11 @@ def test_what_a_series_tells_is_shown_for_the_stacks_that_have_it() -> None:
 
 
 def test_births_and_ends_are_judged_where_they_are_left_out() -> None:
-    times = {("plain", state, thing): 1000.0 for state in STATES for thing in THINGS}
+    times = dict.fromkeys(itertools.product(TASKS, STATES, THINGS), 1000.0)
     for state in ("on", "rule"):
         times["plain", state, "clone"] = 1170.0
     records = {("plain", "clone", 1342): 1500, ("plain", "clone", 1343): 400}
-    ours = Seen(times=times, records=records, task_bytes=3072)
+    ours = Seen(series=(), times=times, records=records, task_bytes=3072)
     figures = {one.name: one for one in compare([seen(1000.0)], [ours])}
     loud, quiet = figures["clone-on mine"], figures["clone-on-quiet mine"]
     assert (loud.bar, loud.what.partition(": ")[2]) == (

@@ -156,6 +156,23 @@ def test_every_unfix_is_kept_for_every_base() -> None:
         assert unfixes <= {one.name for stack in stacks for one in stack.series}, base
 
 
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [("ids-6.12", "vanilla-6.12"), ("prototype-7.3", "ids-7.3"), ("vanilla-6.1", "vanilla-6.1")],
+)
+def test_a_stack_is_compared_with_what_its_series_need(name: str, base: str) -> None:
+    made = series.load(PROJECT / "kernel-patches")
+    assert made.base_of(made.require_stack(name)).name == base
+
+
+def test_a_stack_that_nothing_can_be_compared_with_is_an_error() -> None:
+    made = series.load(PROJECT / "kernel-patches")
+    fewer = {name: one for name, one in made.stacks.items() if name != "ids-6.12"}
+    made = dataclasses.replace(made, stacks=fewer)
+    with pytest.raises(SeriesError, match="no stack on 6.12 has contid, nsid and nothing else"):
+        made.base_of(made.require_stack("prototype-6.12"))
+
+
 # -- patches on a tree -------------------------------------------------------------------
 
 

@@ -3,13 +3,14 @@
  * Measures what system calls cost, for a guest whose time-stamp counter
  * counts instructions:
  *
- *	cost time ROUNDS
+ *	cost time ROUNDS [userns]
  *	cost records
  *
- * "time" does each thing ROUNDS times and prints a line for it, its name and
- * one number for each round: what the counter went on meanwhile. "empty" does
- * nothing, and "loop" is LOOP_INSTRUCTIONS long, so that both tell whether
- * the counter counts what it should.
+ * "time" does each thing ROUNDS times, with "userns" in a user namespace of
+ * its own, and prints a line for it, its name and one number for each round:
+ * what the counter went on meanwhile. "empty" does nothing, and "loop" is
+ * LOOP_INSTRUCTIONS long, so that both tell whether the counter counts what it
+ * should.
  *
  * "records" does each thing once and prints a line for each audit record that
  * came of it, "NAME TYPE BYTES": the message type and the length of the text.
@@ -99,6 +100,11 @@ static void do_clone(void)
 	have_child(SPACES);
 }
 
+static void do_userns(void)
+{
+	have_child(CLONE_NEWUSER);
+}
+
 static const struct {
 	const char *name;
 	void (*act)(void);
@@ -106,6 +112,7 @@ static const struct {
 	{ "empty", do_nothing }, { "loop", do_loop },
 	{ "getppid", do_getppid }, { "open", do_open },
 	{ "fork", do_fork }, { "clone", do_clone },
+	{ "userns", do_userns },
 };
 
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
@@ -122,7 +129,7 @@ static void take_processor(void)
 		stop("sched_setscheduler");
 }
 
-static int measure(unsigned long rounds)
+static int measure(unsigned long rounds, int inside)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	static uint64_t took[ROUNDS_MAX];
@@ -131,6 +138,8 @@ static int measure(unsigned long rounds)
 	size_t i;
 
 	take_processor();
+	if (inside && unshare(CLONE_NEWUSER))
+		stop("unshare");
 	for (i = 0; i < COUNT(things); i++) {
 		for (round = 0; round < rounds; round++) {
 			nanosleep(&pause, NULL);
@@ -206,13 +215,14 @@ static int list_records(void)
 
 int main(int argc, char **argv)
 {
-	unsigned long rounds = argc == 3 ? strtoul(argv[2], NULL, 10) : 0;
+	unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
+	int inside = argc == 4 && !strcmp(argv[3], "userns");
 
 	if (argc == 2 && !strcmp(argv[1], "records"))
 		return list_records();
-	if (argc == 3 && !strcmp(argv[1], "time") && rounds &&
+	if (argc == 3 + inside && !strcmp(argv[1], "time") && rounds &&
 	    rounds <= ROUNDS_MAX)
-		return measure(rounds);
-	fputs("usage: cost time ROUNDS | cost records\n", stderr);
+		return measure(rounds, inside);
+	fputs("usage: cost time ROUNDS [userns] | cost records\n", stderr);
 	return FAILED;
 }
