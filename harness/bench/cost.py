@@ -29,17 +29,22 @@ from harness.bench.figure import Figure
 from harness.bench.plan import Plan
 from harness.errors import HarnessError
 from harness.guest import accelerator, qemu
+from harness.guest.container import start_container
 from harness.guest.machine import Guest, start_guest
 from harness.model import Kernel
 from harness.workspace import PROJECT
 
-_PAYLOADS = tuple(PROJECT / "harness/audit/payload" / name for name in ("cost.c", "named.c"))
+_PAYLOADS = tuple(
+    PROJECT / "harness/audit/payload" / name for name in ("cost.c", "named.c", "reader.c")
+)
 _ROUNDS = 51
 _BOOTS = 3
 _LIMIT_S = 120.0
 # "At most 1 % more than the base", "grows by at most 2 %", and a pointer in struct task_struct.
 _MOST_MORE = 1.01
 _MOST_MORE_USERNS = 1.02
+# "A record delivered to two daemons costs at most 2.2 times one."
+_MOST_HEARD = 2.2
 _MOST_BYTES = 8
 # What the payload's "loop" is long, and by how much reading the counter may be off.
 _LOOP = 20_000
@@ -113,6 +118,11 @@ KINDS: Mapping[str, Kind] = {
         title="NS_INFO",
     ),
 }
+# What is told to a daemon in the user namespace too, where the series lets there be one.
+_HEARD = "heard"
+_HEARS = "auditns"
+_HEARD_THINGS = ("getppid", "open")
+_HEARING = ("user", "pid", "net", "mount")
 _PLAIN = "plain"
 _INSIDE = "userns"
 # Tasks of which all is measured, with what the payload is told and what is said of them.
@@ -199,6 +209,15 @@ def _ask(guest: Guest, series: Sequence[str]) -> Seen:
         said = guest.run([*wrap, "cost", "records"]).require()
         for (thing, record), length in parse_records(said.stdout).items():
             records[kind, thing, record] = length
+    if _HEARS in series:
+        with start_container(guest, _HEARING) as box:
+            inside = f"/proc/{box.pid}/ns/user"
+            reader = box.spawn(["reader", "0", "0"])
+            guest.wait_until(lambda: b"\n" in reader.out, _LIMIT_S, "a daemon")
+            box.run(["auditctl", *_RULE]).require()
+            said = guest.run(["cost", "time", str(_ROUNDS), inside], deadline_s=_LIMIT_S)
+            for thing, number in parse_times(said.require().stdout).items():
+                times[_HEARD, "rule", thing] = number
     size = int(guest.get("/sys/kernel/slab/task_struct/object_size"))
     return Seen(series=series, times=times, records=records, task_bytes=size)
 
@@ -259,6 +278,8 @@ def compare(base: str, seen: Mapping[str, Sequence[Seen]]) -> Iterator[Figure]:
             for stack in stacks:
                 if (name, "rule", thing) in seen[stack][0].times:
                     yield from _tell_kind(stack, name, thing, seen[stack])
+    for stack in stacks:
+        yield from _tell_heard(stack, seen[stack])
     before = _sizes(base, seen[base])
     yield before
     for stack in stacks:
@@ -282,6 +303,24 @@ def _tell_kind(stack: str, name: str, thing: str, ours: Sequence[Seen]) -> Itera
         samples=tuple(float(s.records.get((name, thing, kind.record), 0)) for s in ours),
         unit="B",
     )
+
+
+def _tell_heard(stack: str, ours: Sequence[Seen]) -> Iterator[Figure]:
+    """What an event costs that two daemons are told of, by what it costs with one.
+
+    Both less what the thing costs without a rule. Nothing of a stack without such daemons.
+    """
+    for thing in _HEARD_THINGS if _HEARS in ours[0].series else ():
+        bare, one, two = (
+            [seen.times[task, state, thing] for seen in ours]
+            for task, state in ((_INSIDE, "on"), (_INSIDE, "rule"), (_HEARD, "rule"))
+        )
+        yield Figure(
+            name=f"{thing}-heard {stack}",
+            what=f"{THINGS[thing]}, a rule, told to two daemons by told to one",
+            samples=tuple((c - a) / (b - a) for a, b, c in zip(bare, one, two, strict=True)),
+            bar=_MOST_HEARD,
+        )
 
 
 def _times(name: str, what: str, state: str, seen: Sequence[Seen], kind: str, thing: str) -> Figure:

@@ -21,7 +21,7 @@ from harness.report.screen import Screen
 
 
 def add_words(parser: argparse.ArgumentParser) -> None:
-    """What is measured, on which base, and how often."""
+    """What is measured, on which kernels, and how often."""
     parser.add_argument(
         "figure",
         nargs="*",
@@ -33,6 +33,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="cost: compare this one with its base (ids); matrix: its last series (nsid)",
+    )
+    parser.add_argument(
+        "--config", default="default", help="configuration of the kernels (default)"
     )
     parser.add_argument(
         "-n", "--times", type=int, default=0, help="repeat each measurement N times", metavar="N"
@@ -57,7 +60,7 @@ def act(options: argparse.Namespace) -> int:
     if options.megabytes < 0:
         raise UsageError(f"no log has {options.megabytes} MB", hint="--megabytes 1000")
     names = require_names(options.figure)
-    with open_lab() as (lab, screen):
+    with open_lab(options.config) as (lab, screen):
         return _act(lab, screen, names, options)
 
 

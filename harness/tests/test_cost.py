@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -83,6 +84,19 @@ def test_a_task_in_a_user_namespace_is_not_compared_where_more_is_told_of_it() -
     assert "open-rule-userns mine" not in figures
     both = {one.name: one for one in compare([seen(1000.0, series=("nsid",))], ours)}
     assert not both["open-rule-userns mine"].holds
+
+
+@pytest.mark.parametrize(("both", "ratio", "holds"), [(3100.0, 2.1, True), (3300.0, 2.3, False)])
+def test_what_two_daemons_are_told_of_costs_little_more_than_twice(
+    both: float, ratio: float, holds: bool
+) -> None:
+    ours = seen(2000.0, series=("auditns",))
+    for thing in THINGS:
+        times = {("userns", "on", thing): 1000.0, ("heard", "rule", thing): both}
+        ours = dataclasses.replace(ours, times={**ours.times, **times})
+    figures = {one.name: one for one in compare([seen(2000.0)], [ours])}
+    one = figures["open-heard mine"]
+    assert (one.value, one.bar, one.holds) == (ratio, 2.2, holds)
 
 
 @pytest.mark.parametrize(("grown", "holds"), [(0, True), (8, True), (64, False)])

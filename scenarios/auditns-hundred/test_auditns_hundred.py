@@ -25,7 +25,7 @@ _STATES = {"no rules": ("-e", "1"), "off": ("-e", "0"), "no tasks": ("-a", "neve
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
 def test_auditns_hundred(guest: Guest, judge: Judge) -> None:
     guest.put("/run/many.py", _MANY.read_bytes())
-    known = guest.run(["sysctl", "-q", "user.max_audit_namespaces=1000"]).status == 0
+    known = guest.run(["sysctl", "-q", "user.max_audit_ns=1000"]).status == 0
     judge.expect("the limit", "known" if known else "unknown", good="known", broken="unknown")
     if not known:
         return

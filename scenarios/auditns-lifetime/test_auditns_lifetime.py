@@ -31,7 +31,7 @@ _END_LIMIT_S = 15.0
 def test_auditns_lifetime(guest: Guest, judge: Judge, auditd: Any) -> None:
     # When many come and go, one after the other,
     guest.put("/run/lives.py", _LIVES.read_bytes())
-    limit = guest.run(["sysctl", "-q", "user.max_audit_namespaces=1000"])
+    limit = guest.run(["sysctl", "-q", "user.max_audit_ns=1000"])
     known = "known" if limit.status == 0 else "unknown"
     judge.expect("the limit", known, good="known", broken="unknown")
     said = guest.run(["python3", "/run/lives.py", str(_ROUNDS)], deadline_s=300.0).require()
@@ -54,10 +54,10 @@ def test_auditns_lifetime(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.expect("namespaces without an end", ", ".join(left) or "none", good="none")
 
     # and so has their audit: with a limit of one, there is room for one again.
-    guest.run(["sysctl", "-q", "user.max_audit_namespaces=1"]).require()
+    guest.run(["sysctl", "-q", "user.max_audit_ns=1"]).require()
     again = guest.run(["python3", "/run/lives.py", "1"], deadline_s=60.0).require()
     judge.expect("one after the others", again.stdout.splitlines()[0], good="close 0")
-    guest.run(["sysctl", "-q", "user.max_audit_namespaces=0"]).require()
+    guest.run(["sysctl", "-q", "user.max_audit_ns=0"]).require()
     none = guest.run(["python3", "/run/lives.py", "1"], deadline_s=60.0).require()
     judge.expect("with a limit of none", none.stdout.splitlines()[0], good="close ENOSPC")
 

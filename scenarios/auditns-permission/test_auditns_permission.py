@@ -95,5 +95,5 @@ def test_auditns_permission(
     judge.expect("its status again", box.status().enabled, good=1)
 
     # The number is limited.
-    guest.run(["sysctl", "-q", "user.max_audit_namespaces=0"]).require()
+    guest.run(["sysctl", "-q", "user.max_audit_ns=0"]).require()
     judge.expect("with a limit of none", attempt("granted")["granted"], good="ENOSPC")

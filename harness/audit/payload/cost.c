@@ -3,12 +3,13 @@
  * Measures what system calls cost, for a guest whose time-stamp counter
  * counts instructions:
  *
- *	cost time ROUNDS [userns]
+ *	cost time ROUNDS [userns|FILE]
  *	cost records
  *
  * "time" does each thing ROUNDS times, with "userns" in a user namespace of
- * its own, and prints a line for it, its name and one number for each round:
- * what the counter went on meanwhile. "empty" does nothing, and "loop" is
+ * its own, with FILE (/proc/PID/ns/user) in that one, and prints a line for
+ * it, its name and one number for each round: what the counter went on
+ * meanwhile. "empty" does nothing, and "loop" is
  * LOOP_INSTRUCTIONS long, so that both tell whether the counter counts what it
  * should.
  *
@@ -117,19 +118,45 @@ static const struct {
 
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
 
+static void put(const char *file, const char *text)
+{
+	ssize_t len = strlen(text);
+	int fd = open(file, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, len) != len)
+		stop(file);
+	close(fd);
+}
+
 static void take_processor(void)
 {
 	struct sched_param priority = { .sched_priority = PRIORITY };
-	int fd = open(throttle, O_WRONLY);
 
-	if (fd < 0 || write(fd, "-1", 2) != 2)
-		stop(throttle);
-	close(fd);
+	put(throttle, "-1");
 	if (sched_setscheduler(0, SCHED_FIFO, &priority))
 		stop("sched_setscheduler");
 }
 
-static int measure(unsigned long rounds, int inside)
+static void enter(const char *place)
+{
+	int fd;
+
+	if (!strcmp(place, "userns")) {
+		if (unshare(CLONE_NEWUSER))
+			stop("unshare");
+		/* Who has no id there can make no user namespace. */
+		put("/proc/self/setgroups", "deny");
+		put("/proc/self/uid_map", "0 0 1");
+		put("/proc/self/gid_map", "0 0 1");
+		return;
+	}
+	fd = open(place, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWUSER))
+		stop(place);
+	close(fd);
+}
+
+static int measure(unsigned long rounds, const char *place)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	static uint64_t took[ROUNDS_MAX];
@@ -138,8 +165,8 @@ static int measure(unsigned long rounds, int inside)
 	size_t i;
 
 	take_processor();
-	if (inside && unshare(CLONE_NEWUSER))
-		stop("unshare");
+	if (place)
+		enter(place);
 	for (i = 0; i < COUNT(things); i++) {
 		for (round = 0; round < rounds; round++) {
 			nanosleep(&pause, NULL);
@@ -216,13 +243,12 @@ static int list_records(void)
 int main(int argc, char **argv)
 {
 	unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
-	int inside = argc == 4 && !strcmp(argv[3], "userns");
 
 	if (argc == 2 && !strcmp(argv[1], "records"))
 		return list_records();
-	if (argc == 3 + inside && !strcmp(argv[1], "time") && rounds &&
+	if ((argc == 3 || argc == 4) && !strcmp(argv[1], "time") && rounds &&
 	    rounds <= ROUNDS_MAX)
-		return measure(rounds, inside);
-	fputs("usage: cost time ROUNDS [userns] | cost records\n", stderr);
+		return measure(rounds, argv[3]);
+	fputs("usage: cost time ROUNDS [userns|FILE] | cost records\n", stderr);
 	return FAILED;
 }
