@@ -68,7 +68,7 @@ def judge_log(
 
 def read_trail(model: Model, names: Names) -> dict[tuple[str, int], Said]:
     """What the trail says of each event, by its host and serial."""
-    hosts = {boot.number: boot.host for boot in model.index.boots.all}
+    hosts = {boot.number: boot.host for boot in model.index.boots}
     named: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for row in model.rows(model.attributed.select(*KEY, "container", "parents", "role")):
         host = hosts[row["boot"]]

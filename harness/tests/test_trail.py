@@ -192,7 +192,7 @@ SCENES: dict[str, tuple[str, ...]] = {
         *(event(100 + second, second + 1, call(6)) for second in range(4)),
     ),
     "jumps": tuple(
-        event(at, number + 1, call(5)) for number, at in enumerate((1000, 1001, 1002, 3, 4, 5))
+        event(at, number + 1, call(8)) for number, at in enumerate((1000, 1001, 1002, 3, 4, 5))
     ),
     "twins": tuple(
         event(number, serial + number, call(pid))
@@ -397,7 +397,7 @@ def test_a_file_without_any_record_is_read(tmp_path: Path) -> None:
     path = write(tmp_path, "garbage\n", "more of it\n")
     model = read(path)
     assert model.index.damage == {"not a record": 2}
-    assert model.index.boots.all == []
+    assert model.index.boots == []
 
 
 def test_two_hosts_of_one_name_are_kept_apart(two_hosts: Path) -> None:

@@ -43,7 +43,7 @@ STORIES: dict[str, Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "both": lambda c: (once(0, c, ended=False), once(1, c, ended=False)),
     # The first host is switched off, and comes up without it.
     "cut": lambda c: (
-        (*once(0, c, ended=False), *(event(30 + n, n + 1, call(5)) for n in range(4))),
+        (*once(0, c, ended=False), *(event(30 + n, n + 1, call(int(c))) for n in range(4))),
         once(7, c, ended=False),
     ),
 }

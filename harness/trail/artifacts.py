@@ -1,13 +1,11 @@
 """The page of what one arm of a run left behind: its guests' logs, followed as those of hosts.
 
 Logs in a folder of the arm's are of the host that the folder is named after, those beside it of
-its one guest. Where a host collected what others sent, these others' own logs are read: an event
-that is told by two would look like two.
+its one guest.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +14,10 @@ from harness.trail.engine import open_engine
 from harness.trail.index import describe, read_logs
 from harness.trail.model import Model
 from harness.trail.questions import Asked
-from harness.trail.sources import Found, Source, find_sources
+from harness.trail.sources import Found, find_sources
 from harness.workspace import Workspace
 
 _GUEST = "guest"
-_NODE = re.compile(rb"^node=(\S+) ", re.MULTILINE)
 
 
 def write_page(folder: Path, workspace: Workspace) -> Path | None:
@@ -37,18 +34,7 @@ def write_page(folder: Path, workspace: Workspace) -> Path | None:
 
 def _find(folder: Path) -> Found:
     found = find_sources([str(folder)])
-    own = {one.host for one in found.sources}
-    kept: list[Source] = []
-    for one in found.sources:
-        nodes = {node.decode(errors="replace") for node in _NODE.findall(one.path.read_bytes())}
-        others = nodes - {one.host}
-        if others and others <= own:
-            found.notes.append(
-                f"{one.path} has what {', '.join(sorted(others))} sent, and is not read:"
-                " their own logs are"
-            )
-        else:
-            beside = one.path.parent == folder
-            kept.append(replace(one, host=_GUEST) if beside else one)
-    found.sources = kept
+    found.sources = [
+        replace(one, host=_GUEST) if one.path.parent == folder else one for one in found.sources
+    ]
     return found

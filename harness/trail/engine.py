@@ -55,6 +55,9 @@ class Engine(Protocol):
     def rows(self, expression: Any) -> list[dict[str, Any]]:
         """What an expression comes to, here."""
 
+    def arrays(self, expression: Any) -> pa.Table:
+        """The same, where there is too much of it for rows."""
+
 
 def open_engine(where: str = DUCKDB) -> Engine:
     """The engine at a place. Raises UsageError for what is none, HostMissing without Spark."""
@@ -89,11 +92,15 @@ class DuckDB:
         return self._backend.create_table(name, expression, overwrite=True)
 
     def rows(self, expression: Any) -> list[dict[str, Any]]:
+        """As a list of ``arrays``."""
+        return list(self.arrays(expression).to_pylist())
+
+    def arrays(self, expression: Any) -> pa.Table:
         """By Arrow, and not by ``to_pyarrow``, which imports pandas."""
         shape = expression.as_table()
         found = self._backend.con.sql(self._backend.compile(shape)).to_arrow_table()
         # A sum of whole numbers is a decimal one to DuckDB.
-        return list(found.cast(shape.schema().to_pyarrow()).to_pylist())
+        return found.cast(shape.schema().to_pyarrow())
 
 
 class Spark:
@@ -137,9 +144,12 @@ class Spark:
         return self._kept[name]
 
     def rows(self, expression: Any) -> list[dict[str, Any]]:
+        """As a list of ``arrays``."""
+        return list(self.arrays(expression).to_pylist())
+
+    def arrays(self, expression: Any) -> pa.Table:
         """By Arrow, past pandas, which has no whole numbers beside missing ones."""
-        text = self._backend.compile(expression.as_table())
-        return list(self._session.sql(text).toArrow().to_pylist())
+        return self._session.sql(self._backend.compile(expression.as_table())).toArrow()
 
 
 def _make(engine: Engine, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import lzma
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from harness.audit.records import Record, parse_record
-from harness.trail import arrow
+from harness.trail import arrow, copies
 from harness.trail import lines as reading
-from harness.trail.boots import Boots
+from harness.trail.boots import Boot, Boots
 from harness.trail.engine import Engine, open_engine
 from harness.trail.lines import FIRST_FREE_MARK, NUMBERED, Array, Block, Ints, Numbers, Reader
-from harness.trail.sources import Found, Source, open_source
+from harness.trail.sources import Found, Source, open_source, read_parts
 from harness.workspace import Workspace
 
 LINES = pa.schema(
@@ -62,21 +62,49 @@ _SHOWN = 2000
 
 @dataclass(slots=True)
 class Index:
-    """The tables of some logs, and what was found out while they were read."""
+    """The tables of some logs, and what was found out while they were read.
+
+    ``renumbered`` says what boots are called now that were found to be others of these; it is
+    empty unless logs share records.
+    """
 
     engine: Engine
     sources: list[Source]
-    boots: Boots
     kinds: Numbers
     notes: list[str]
+    boots: Sequence[Boot] = ()
+    renumbered: Mapping[int, int] = field(default_factory=dict)
     damage: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     records: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
+    _tables: dict[str, Any] = field(default_factory=dict)
 
     def table(self, name: str) -> Any:
         """``lines`` or ``texts``, as an Ibis table."""
-        return self.engine.table(name)
+        return self._tables[name]
+
+    def load(self, name: str, table: pa.Table) -> None:
+        """Makes one of the two known to the engine."""
+        self.engine.load(name, table)
+        self._tables[name] = self.engine.table(name)
+
+    def unite(self, boots: Sequence[Boot]) -> None:
+        """Leaves out of the tables what a log has from another one, and says so, once."""
+        self.boots, self.renumbered = boots, {}
+        united = copies.unite(self, boots)
+        if not united:
+            return
+        self.boots, self.renumbered = united.boots, united.numbers
+        self.notes += [note for note in united.notes if note not in self.notes]
+        self.engine.load("copies", united.copies)
+        rows = [{"boot": old, "now": new} for old, new in united.numbers.items()]
+        numbers = self.engine.make(rows, {"boot": "int32", "now": "int32"})
+        for name, table in self._tables.items():
+            once = table.anti_join(self.engine.table("copies"), ["file", "number"])
+            named = once.left_join(numbers, "boot")
+            named = named.mutate(boot=named.now.fill_null(named.boot)).select(*table.columns)
+            self._tables[name] = self.engine.keep(f"{name}_once", named)
 
     def kind(self, name: str) -> int:
         """The number of a type in ``lines``, or one that no line has."""
@@ -89,16 +117,10 @@ class Index:
         for file, place, size in rows:
             wanted.setdefault(file, []).append((place, size))
         for number, places in wanted.items():
-            with open_source(self.sources[number].path) as opened:
-                at = 0
-                for place, size in sorted(places):
-                    if opened.seekable():
-                        opened.seek(place)
-                    else:
-                        opened.read(place - at)
-                    at = place + size
-                    text = opened.read(size).decode(errors="surrogateescape")
-                    found[number, place] = parse_record(text)
+            places.sort()
+            texts = read_parts(self.sources[number].path, places)
+            for (place, _), text in zip(places, texts, strict=True):
+                found[number, place] = parse_record(text.decode(errors="surrogateescape"))
         return found
 
 
@@ -106,7 +128,7 @@ def read_logs(found: Found, workspace: Workspace, engine: Engine | None = None) 
     """Reads all lines of all logs into tables; what cannot be read is counted."""
     reader = Reader(workspace, mark, pick)
     engine = engine or open_engine()
-    index = Index(engine, found.sources, Boots(), reader.kinds, list(found.notes))
+    index = Index(engine, found.sources, reader.kinds, list(found.notes))
     intake = Intake(index, reader)
     for number in range(len(found.sources)):
         intake.take(number)
@@ -152,14 +174,16 @@ class Intake:
 
     def __init__(self, index: Index, reader: Reader) -> None:
         self.index, self.reader = index, reader
+        self._boots = Boots()
         self.lines: list[pa.RecordBatch] = []
         self.texts: list[pa.RecordBatch] = []
         self.counts: Counter[int] = Counter()
 
     def load(self) -> None:
-        """Makes the engine know what was taken."""
+        """Makes the engine know what was taken, each record once."""
         for name, batches, schema in (("lines", self.lines, LINES), ("texts", self.texts, TEXTS)):
-            self.index.engine.load(name, pa.Table.from_batches(batches, schema))
+            self.index.load(name, pa.Table.from_batches(batches, schema))
+        self.index.unite(self._boots.all)
 
     def take(self, number: int, opened: BinaryIO | None = None, base: int = 0) -> None:
         """All lines of a source, or of a part of it, which begins at ``base``."""
@@ -178,7 +202,7 @@ class Intake:
 
     def _take(self, number: int, source: Source, block: Block, before: int) -> pa.RecordBatch:
         self.index.records += len(block.start)
-        boot = self._boots(source, block)
+        boot = self._find_boots(source, block)
         numbers = np.arange(before + 1, before + 1 + len(block.start), dtype=np.int32)
         self._keep(number, source, block, boot, numbers)
         columns: tuple[Array, ...] = (
@@ -189,7 +213,7 @@ class Intake:
         )
         return pa.RecordBatch.from_arrays([*map(arrow.numbers, columns)], schema=LINES)
 
-    def _boots(self, source: Source, block: Block) -> Array:
+    def _find_boots(self, source: Source, block: Block) -> Array:
         boot = np.full(len(block.start), -1, dtype=np.int32)
         found = np.flatnonzero(block.serial >= 0)
         if not len(found):
@@ -207,7 +231,7 @@ class Intake:
             rows = stamped
             if len(hosts) > 1:
                 rows = np.flatnonzero((block.serial >= 0) & np.isin(block.node, members))
-            boot[rows] = self.index.boots.assign(
+            boot[rows] = self._boots.assign(
                 *(source.stream, host, place),
                 *(block.serial[rows], block.time_ms[rows], daemon[rows]),
             )
@@ -267,21 +291,21 @@ def _texts(block: Block, rows: Ints) -> Any:
 
 def _say_what_is_odd(index: Index) -> None:
     by_host: dict[str, set[int]] = {}
-    for boot in index.boots.all:
+    for boot in index.boots:
         by_host.setdefault(boot.host, set()).add(boot.stream)
         if boot.jumps:
             index.notes.append(
                 f"{boot.host}, boot {boot.order}: the clock was set back {boot.jumps} times;"
                 " serial numbers give the order"
             )
-    for host in sorted({boot.host for boot in index.boots.all if boot.collides}):
+    for host in sorted({boot.host for boot in index.boots if boot.collides}):
         index.notes.append(
             f"{host}: the serial numbers begin again at once: two hosts with this name?"
             " HOST=PATH tells them apart"
         )
     for host, streams in by_host.items():
         if len(streams) > 1:
-            places = sorted({boot.place for boot in index.boots.all if boot.host == host})
+            places = sorted({boot.place for boot in index.boots if boot.host == host})
             index.notes.append(
                 f"{host} is the name of the logs in {len(streams)} places, which are kept apart:"
                 f" {', '.join(places)}; HOST=PATH gives them names"

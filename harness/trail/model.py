@@ -237,7 +237,7 @@ class Model:
         if "speech" not in self.made:
             texts = self.index.table("texts")
             kinds = texts.filter(texts.damage == 0).select("boot", "kind").distinct()
-            speech: dict[int, set[str]] = {boot.number: set() for boot in self.index.boots.all}
+            speech: dict[int, set[str]] = {boot.number: set() for boot in self.index.boots}
             for row in self.rows(kinds):
                 if row["kind"] in ("CONTAINER_ID", "CONTAINER_OP", "SET_CAPCONTID"):
                     speech.setdefault(row["boot"], set()).add("contid")

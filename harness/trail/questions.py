@@ -157,7 +157,7 @@ _EVENT_KEYS = (
 
 
 def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
-    boots = {boot.number: boot for boot in model.index.boots.all}
+    boots = {boot.number: boot for boot in model.index.boots}
     wanted = [n for n, boot in boots.items() if asked.host in ("", boot.host)]
     table = table.filter(
         table.boot.isin(wanted or [-9]),
@@ -278,7 +278,7 @@ def hosts(model: Model, asked: Asked) -> Answer:
             "tells": ",".join(sorted(model.speech.get(boot.number, ()))),
             "place": boot.place,
         }
-        for boot in model.index.boots.all
+        for boot in model.index.boots
         if asked.host in ("", boot.host)
         and boot.first_ms <= asked.until_ms
         and boot.last_ms >= asked.since_ms
@@ -297,7 +297,7 @@ def _counts(model: Model, table: Any) -> dict[int, int]:
 
 def shared_netns(model: Model, asked: Asked) -> Answer:
     """Which containers were in one network namespace."""
-    boots = {boot.number: boot for boot in model.index.boots.all}
+    boots = {boot.number: boot for boot in model.index.boots}
     rows = [
         {
             "host": boots[one["boot"]].host,

@@ -12,7 +12,7 @@ import gzip
 import lzma
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -161,6 +161,19 @@ def open_source(path: Path) -> BinaryIO:
 
         return cast("BinaryIO", pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
     return path.open("rb")
+
+
+def read_parts(path: Path, parts: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """What is at each (place, size) of a log, decompressed; these are in their order."""
+    with open_source(path) as opened:
+        at = 0
+        for place, size in parts:
+            if opened.seekable():
+                opened.seek(place)
+            else:
+                opened.read(place - at)
+            at = place + size
+            yield opened.read(size)
 
 
 def _split(place: str) -> tuple[str, Path]:

@@ -78,7 +78,7 @@ def find_stays(model: Model, names: Names) -> list[Stay]:
     """All stays, ordered by container and time."""
     births = {(one.boot, one.container, one.serial): one for one in model.births if not one.refused}
     eras = {(one.boot, one.container): one for one in model.eras if one.container}
-    boots = {boot.number: boot for boot in model.index.boots.all}
+    boots = {boot.number: boot for boot in model.index.boots}
     last = {(boot.host, boot.stream): boot.number for boot in boots.values()}
     found = []
     for row in model.rows(_spans(model.attributed)):

@@ -18,7 +18,6 @@ from typing import BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 
-from harness.trail.boots import Boots
 from harness.trail.engine import Engine
 from harness.trail.index import Index, Intake, mark, pick
 from harness.trail.lines import Reader
@@ -38,7 +37,7 @@ class Tail:
         found = find_sources(places)
         self._seen = {identify(one.path) for one in found.sources}
         reader = Reader(workspace, mark, pick)
-        self.index = Index(engine, [], Boots(), reader.kinds, list(found.notes))
+        self.index = Index(engine, [], reader.kinds, list(found.notes))
         self._intake = Intake(self.index, reader)
         self._files: dict[int, int] = {}
         self._read: dict[int, int] = {}
@@ -46,6 +45,7 @@ class Tail:
         self._pending: set[Key] = set()
         self._open: set[Key] = set()
         self._last: dict[int, Key] = {}
+        self._told: set[Key] = set()
         self._model: Model | None = None
         self._add(found.sources)
 
@@ -62,7 +62,17 @@ class Tail:
         if taken < len(self._intake.lines) or self._model is None:
             self._intake.load()
             self._model = Model(self.index)
-        return self._model, whole
+        return self._model, self._once(whole)
+
+    def _once(self, whole: set[Key]) -> set[Key]:
+        """Those that another log did not have before, by the boots that there are now."""
+        now = self.index.renumbered
+        before, self._told = self._told, self._told | whole
+        if not now:
+            return whole
+        # What was told may have been of a boot that was taken for another one.
+        told = {(now.get(boot, boot), ms, serial) for boot, ms, serial in before}
+        return {(now.get(boot, boot), ms, serial) for boot, ms, serial in whole} - told
 
     def close(self) -> None:
         """Lets go of the files."""
