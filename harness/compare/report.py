@@ -25,6 +25,12 @@ _TRUTH = (
     " asks in which namespaces something happened, and not who did it, reads the cases of"
     " nsenter and setns the other way round."
 )
+_MIGRATION = (
+    "In the cases of a migration nothing is checkpointed: a container ends on one host, and"
+    " another host's guest begins one in its place, in other namespaces, with its id or without"
+    " it, which is what logs have of a restore. A container that CRIU takes down and puts up"
+    " again is followed by the scenario migration; its logs are not counted here."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,7 @@ def render_markdown(found: Comparison, command: str) -> str:
     parts.append("\n".join(_item(one) for one in conclusions(found)))
     parts.append("## Who did it\n")
     parts.append(_paragraph(_TRUTH))
+    parts.append(_paragraph(_MIGRATION))
     rows = [
         (case.name, str(case.deeds), *(cell(case.tallies[name]) for name in names))
         for case in found.cases
@@ -263,6 +270,7 @@ def render_html(found: Comparison, command: str, link: Callable[[str], str]) -> 
             overall=overall(found),
             conclusions=conclusions(found),
             truth=_TRUTH,
+            migration=_MIGRATION,
             trail=page.NAME,
             groups=[
                 (group, winner_of(found, group), [m for m in found.measures if m.group == group])

@@ -18,7 +18,7 @@ from harness.compare.workload import choose_stack
 from harness.errors import HarnessError, UsageError
 from harness.kernel import series
 from harness.trail.names import Names
-from harness.workspace import Workspace
+from harness.workspace import PROJECT, Workspace
 
 DATA = Path(__file__).with_name("data") / "compare"
 HOSTS = ("a", "b")
@@ -367,6 +367,11 @@ def test_markdown_fits_a_mail_and_names_its_sources() -> None:
     assert re.search(r"^ +\[1\] f$", text, re.MULTILINE)
     assert "nsid said: <WRONG>" in text
     assert "20261125T000000Z-abcdef" in text
+    assert "In the cases of a migration nothing is checkpointed" in text
+    # What is kept says what a report says today.
+    kept = (PROJECT / "kernel-patches/COMPARISON.md").read_text()
+    same = text.partition("## Who did it\n")[2].partition("    case ")[0]
+    assert same in kept
 
 
 def test_the_page_links_to_the_run_and_escapes_what_was_said() -> None:
