@@ -53,7 +53,10 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ses", default="", metavar="N", help="events: only of this session")
     parser.add_argument("--names", type=Path, metavar="F", help="names of containers, as JSON")
     parser.add_argument(
-        "--engine", default="duckdb", metavar="E", help="duckdb, or spark://HOST:PORT, a cluster"
+        "--engine",
+        default="duckdb",
+        metavar="E",
+        help="duckdb, or spark://HOST:PORT[?read=workers]",
     )
     parser.add_argument(
         "--follow", action="store_true", help="events: go on as the logs grow, until Ctrl-C"
@@ -127,9 +130,9 @@ def _follow(options: argparse.Namespace, asked: Asked) -> int:
                 text = json.dumps(row) if options.json else "  ".join(show(row) for show in shape)
                 sys.stdout.write(evidence.clean(text) + "\n")
             sys.stdout.flush()
-            for note in tail.index.notes[noted:]:
+            for note in tail.index.seen.notes[noted:]:
                 terminal.print_line(note, Console(stderr=True))
-            noted = len(tail.index.notes)
+            noted = len(tail.index.seen.notes)
             # A log that takes long to ask is asked less often.
             time.sleep(max(_PAUSE_S, time.monotonic() - began))
     finally:

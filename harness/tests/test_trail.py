@@ -350,8 +350,8 @@ def test_boots_begin_when_serials_do(answers: Answers) -> None:
 
 def test_clocks_that_jump_and_twins_are_told(world: Model, answers: Answers) -> None:
     assert len(answers("hosts", "jumps")) == 1
-    (jump,) = (note for note in world.index.notes if "clock was set back" in note)
-    (twins,) = (note for note in world.index.notes if "two hosts with this name?" in note)
+    (jump,) = (note for note in world.index.seen.notes if "clock was set back" in note)
+    (twins,) = (note for note in world.index.seen.notes if "two hosts with this name?" in note)
     assert jump.startswith("jumps, boot 1")
     assert twins.startswith("twins: ")
 
@@ -389,21 +389,21 @@ def test_the_same_log_twice_is_read_once(two_hosts: Path) -> None:
     (two_hosts / "link.log").symlink_to(log)
     model = read(log, log, two_hosts / "link.log", copy)
     assert told(ask("containers", model), "container", "events") == [("4711", 1), ("4712", 1)]
-    assert model.index.records == len(log.read_bytes().splitlines())
-    assert sum("read once" in note for note in model.index.notes) == 3
+    assert model.index.seen.records == len(log.read_bytes().splitlines())
+    assert sum("read once" in note for note in model.index.seen.notes) == 3
 
 
 def test_a_file_without_any_record_is_read(tmp_path: Path) -> None:
     path = write(tmp_path, "garbage\n", "more of it\n")
     model = read(path)
-    assert model.index.damage == {"not a record": 2}
+    assert model.index.seen.damage == {"not a record": 2}
     assert model.index.boots == []
 
 
 def test_two_hosts_of_one_name_are_kept_apart(two_hosts: Path) -> None:
     model = read(f"web={two_hosts / 'alpha'}", f"web={two_hosts / 'beta'}")
     assert told(ask("hosts", model), "host", "boot") == [("web", 1), ("web", 2)]
-    assert any("web is the name of the logs in 2 places" in note for note in model.index.notes)
+    assert any("web is the name of the logs in 2 places" in note for note in model.index.seen.notes)
 
 
 def test_damage_is_counted_and_the_rest_is_read(two_hosts: Path) -> None:
@@ -414,7 +414,7 @@ def test_damage_is_counted_and_the_rest_is_read(two_hosts: Path) -> None:
         b"msg=audit(1795000007.000:9): a=b\ntype=SYSCALL msg=audit(1795000008.000:10): arch=c0"
     )
     model = read(two_hosts)
-    assert dict(model.index.damage) == {"not a record": 2, "cut at the end of the file": 1}
+    assert dict(model.index.seen.damage) == {"not a record": 2, "cut at the end of the file": 1}
     assert dict(model.index.unknown) == {"UNKNOWN[1999]": 1}
     whys = [row["why"] for row in ask("unattributed", model)]
     assert whys == ["a record of it is damaged", *(f"{log}:{n} is not a record" for n in (1, 2))]
@@ -427,9 +427,9 @@ def test_an_archive_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
     path.unlink()
     (tmp_path / "alpha/audit.log.gz").write_bytes(whole[: len(whole) // 2])
     model = read(tmp_path)
-    assert 100 < model.index.records < 3000
-    assert any("ends in the middle" in note for note in model.index.notes)
-    assert len(ask("events", model)) >= model.index.records - 1
+    assert 100 < model.index.seen.records < 3000
+    assert any("ends in the middle" in note for note in model.index.seen.notes)
+    assert len(ask("events", model)) >= model.index.seen.records - 1
 
 
 def test_places_without_logs_are_refused(tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_a_folder_without_rights_is_told(two_hosts: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "scandir", refuse)
     model = read(two_hosts)
     assert told(ask("hosts", model), "host") == [("alpha",)]
-    assert model.index.notes == [f"{closed} cannot be read: Permission denied"]
+    assert model.index.seen.notes == [f"{closed} cannot be read: Permission denied"]
 
 
 def test_lists_of_containers() -> None:
@@ -590,7 +590,7 @@ def test_an_event_is_told_once_when_it_is_whole(tail: Tail, tmp_path: Path) -> N
         assert poll(tail) == []
     assert poll(tail) == [("alpha", 2, "4711")]
     assert poll(tail) == []
-    assert dict(tail.index.damage) == {}
+    assert dict(tail.index.seen.damage) == {}
 
 
 def test_what_is_followed_may_be_rotated_and_compressed(tail: Tail, tmp_path: Path) -> None:
@@ -620,7 +620,7 @@ def test_a_log_that_is_cut_is_read_from_its_beginning(tail: Tail, tmp_path: Path
     write(tmp_path, event(50, 9, call(5)))
     poll(tail)
     assert [row[1] for row in poll(tail)] == [9]
-    assert [note for note in tail.index.notes if "was cut" in note]
+    assert [note for note in tail.index.seen.notes if "was cut" in note]
 
 
 def test_the_command_follows_until_it_is_interrupted(two_hosts: Path) -> None:
@@ -645,6 +645,7 @@ def test_the_command_follows_until_it_is_interrupted(two_hosts: Path) -> None:
         ("flink://127.0.0.1:1", 2, "there is no engine"),
         ("spark://127.0.0.1", 2, "is no master"),
         ("spark://127.0.0.1:http", 2, "is no master"),
+        ("spark://127.0.0.1:9?read=nobody", 2, "no 'nobody' reads logs"),
         # The discard port, where nobody listens.
         ("spark://127.0.0.1:9?spark.cores.max=1", 69, "nobody answers at spark://127.0.0.1:9:"),
         ("spark://127.0.0.1:9,127.0.0.1:99999", 69, "nobody answers at"),

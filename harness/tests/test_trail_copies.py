@@ -84,14 +84,14 @@ def test_what_a_collector_has_of_others_is_read_once(tmp_path: Path, case: str, 
     own = ask("events", model, host=first)
     assert told(own, "serial", "reason")[-2:] == [(100, "unknown"), (101, "unknown")]
     assert len(own) == 2
-    assert f"{first}/audit.log has " in copies(model.index.notes)[0]
-    assert not [note for note in model.index.notes if "kept apart" in note]
+    assert f"{first}/audit.log has " in copies(model.index.seen.notes)[0]
+    assert not [note for note in model.index.seen.notes if "kept apart" in note]
 
 
 def test_another_name_is_said(tmp_path: Path) -> None:
     both_hosts(tmp_path)
     write(tmp_path, *COLLECTED["named otherwise"], host="collector")
-    first, second = copies(read(tmp_path).index.notes)
+    first, second = copies(read(tmp_path).index.seen.notes)
     assert "has 11 records of alpha that" in first
     assert "says that they are of a.example" in first
     assert "has 4 records of beta that" in second
@@ -126,7 +126,7 @@ def test_an_earlier_boot_that_only_the_collector_has_is_of_the_same_host(tmp_pat
         ("alpha", 2),
         ("collector", 1),
     ]
-    assert not [note for note in model.index.notes if "kept apart" in note]
+    assert not [note for note in model.index.seen.notes if "kept apart" in note]
 
 
 def test_two_collectors_have_it_once(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_guests_with_a_past_in_common_stay_two(tmp_path: Path) -> None:
         write(tmp_path, *ALPHA, *later, *more, host=host)
     model = read(tmp_path)
     assert told(ask("hosts", model), "host") == [("one",), ("two",)]
-    assert copies(model.index.notes) == []
+    assert copies(model.index.seen.notes) == []
     assert len(ask("events", model, host="two")) == 17
 
 
@@ -170,7 +170,7 @@ def test_what_is_alike_but_for_the_container_is_two(tmp_path: Path) -> None:
         ("21", "one", 3),
         ("22", "two", 3),
     ]
-    assert copies(model.index.notes) == []
+    assert copies(model.index.seen.notes) == []
 
 
 def test_what_arrives_twice_is_told_once_as_logs_grow(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_each_event_is_of_the_container_that_the_kernel_names(model: Model) -> N
     assert {(row["container"], row["role"], row["reason"]) for row in rows} == {
         (MINE, "subject", "id")
     }
-    assert dict(model.index.damage) == {}
+    assert dict(model.index.seen.damage) == {}
     assert told(rows_of(model, "containers"), "container", "events") == [
         (MINE, len(EVENTS) + 2),
         (OTHER, 0),

@@ -2,18 +2,24 @@
 
 Questions are Ibis expressions, and none is written twice: an engine takes tables, keeps what an
 expression comes to, and gives rows. ``spark://HOST:PORT`` is the master of a cluster, and what
-follows a ``?`` is Spark's configuration (``?spark.executor.memory=4g&spark.cores.max=8``). The
-logs are read here in any case; the workers need neither them nor Python.
+follows a ``?`` is Spark's configuration (``?spark.executor.memory=4g&spark.cores.max=8``).
+
+The logs are read here, and the workers need neither them nor Python. With ``read=workers`` after
+the ``?`` these read them, which is for logs that are too many for one machine: they have to
+have the logs under the same paths, and this project; ``$PYSPARK_PYTHON`` is its Python there
+(the one that runs here, if it is not set).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 import ibis
@@ -24,6 +30,7 @@ from harness.trail import arrow
 
 DUCKDB = "duckdb"
 _SPARK = "spark://"
+_READER, _DRIVER, _WORKERS = "read", "driver", "workers"
 _MEMORY = "1GB"
 _PROBE_S = 10.0
 _LOGGING = Path(__file__).with_name("log4j2.properties")
@@ -59,13 +66,35 @@ class Engine(Protocol):
         """The same, where there is too much of it for rows."""
 
 
+@runtime_checkable
+class Spreading(Engine, Protocol):
+    """An engine whose workers do more than expressions."""
+
+    def spread(
+        self,
+        name: str,
+        work: Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]],
+        items: Sequence[bytes],
+        schema: pa.Schema,
+    ) -> Any:
+        """A table of what workers make of items, each of them by itself and once.
+
+        ``work`` is a function of a module that they have, too: it gets batches with a column
+        ``item``, and makes some with this schema.
+        """
+
+
 def open_engine(where: str = DUCKDB) -> Engine:
     """The engine at a place. Raises UsageError for what is none, HostMissing without Spark."""
     if where == DUCKDB:
         return DuckDB()
     if where.startswith(_SPARK):
-        master, _, settings = where.partition("?")
-        return Spark(master, dict(parse_qsl(settings)))
+        master, _, words = where.partition("?")
+        settings = dict(parse_qsl(words))
+        reader = settings.pop(_READER, _DRIVER)
+        if reader not in (_DRIVER, _WORKERS):
+            raise UsageError(f"no {reader!r} reads logs", hint=f"{_READER}={_DRIVER}|{_WORKERS}")
+        return (SpreadSpark if reader == _WORKERS else Spark)(master, settings)
     raise UsageError(f"there is no engine {where!r}", hint=f"{DUCKDB}, or {_SPARK}HOST:PORT")
 
 
@@ -114,6 +143,7 @@ class Spark:
             from pyspark.sql import SparkSession
         except ImportError as error:
             raise HostMissing("pyspark is not installed", hint="pip install '.[spark]'") from error
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = SparkSession.builder.master(master)
         for name, value in {**_SETTINGS, **settings}.items():
             builder = builder.config(name, value)
@@ -150,6 +180,26 @@ class Spark:
     def arrays(self, expression: Any) -> pa.Table:
         """By Arrow, past pandas, which has no whole numbers beside missing ones."""
         return self._session.sql(self._backend.compile(expression.as_table())).toArrow()
+
+
+class SpreadSpark(Spark):
+    """One whose workers read the logs."""
+
+    def spread(
+        self,
+        name: str,
+        work: Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]],
+        items: Sequence[bytes],
+        schema: pa.Schema,
+    ) -> Any:
+        """A table of what workers make of items: see ``Spreading``."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        given = self._session.sparkContext.parallelize([(one,) for one in items], len(items))
+        rows = self._session.createDataFrame(given, "item binary")
+        made = rows.mapInArrow(work, from_arrow_schema(schema)).persist()
+        made.createOrReplaceTempView(name)
+        return self.table(name)
 
 
 def _make(engine: Engine, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import lzma
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -21,8 +21,8 @@ from harness.audit.records import Record, parse_record
 from harness.trail import arrow, copies
 from harness.trail import lines as reading
 from harness.trail.boots import Boot, Boots
-from harness.trail.engine import Engine, open_engine
-from harness.trail.lines import FIRST_FREE_MARK, NUMBERED, Array, Block, Ints, Numbers, Reader
+from harness.trail.engine import Engine, Spreading, open_engine
+from harness.trail.lines import FIRST_FREE_MARK, NUMBERED, Array, Block, Ints, Reader
 from harness.trail.sources import Found, Source, open_source, read_parts
 from harness.workspace import Workspace
 
@@ -60,7 +60,17 @@ _DAEMON, _CALL, _NAMING, _KEPT = (FIRST_FREE_MARK << number for number in range(
 _SHOWN = 2000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What was found out about logs while they were read."""
+
+    notes: list[str] = field(default_factory=list)
+    damage: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    records: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
 class Index:
     """The tables of some logs, and what was found out while they were read.
 
@@ -70,24 +80,26 @@ class Index:
 
     engine: Engine
     sources: list[Source]
-    kinds: Numbers
-    notes: list[str]
+    kinds: Mapping[bytes, int]
+    seen: Seen
     boots: Sequence[Boot] = ()
     renumbered: Mapping[int, int] = field(default_factory=dict)
-    damage: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-    records: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
-    _tables: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
 
     def table(self, name: str) -> Any:
         """``lines`` or ``texts``, as an Ibis table."""
-        return self._tables[name]
+        return self.tables[name]
 
-    def load(self, name: str, table: pa.Table) -> None:
-        """Makes one of the two known to the engine."""
-        self.engine.load(name, table)
-        self._tables[name] = self.engine.table(name)
+    def load(self, intake: Intake) -> None:
+        """Makes the engine know what was taken in, each record once."""
+        for name, batches, schema in (
+            ("lines", intake.lines, LINES),
+            ("texts", intake.texts, TEXTS),
+        ):
+            self.engine.load(name, pa.Table.from_batches(batches, schema))
+            self.tables[name] = self.engine.table(name)
+        self.unite(intake.boots.all)
 
     def unite(self, boots: Sequence[Boot]) -> None:
         """Leaves out of the tables what a log has from another one, and says so, once."""
@@ -96,15 +108,15 @@ class Index:
         if not united:
             return
         self.boots, self.renumbered = united.boots, united.numbers
-        self.notes += [note for note in united.notes if note not in self.notes]
+        self.seen.notes += [note for note in united.notes if note not in self.seen.notes]
         self.engine.load("copies", united.copies)
         rows = [{"boot": old, "now": new} for old, new in united.numbers.items()]
         numbers = self.engine.make(rows, {"boot": "int32", "now": "int32"})
-        for name, table in self._tables.items():
+        for name, table in self.tables.items():
             once = table.anti_join(self.engine.table("copies"), ["file", "number"])
             named = once.left_join(numbers, "boot")
             named = named.mutate(boot=named.now.fill_null(named.boot)).select(*table.columns)
-            self._tables[name] = self.engine.keep(f"{name}_once", named)
+            self.tables[name] = self.engine.keep(f"{name}_once", named)
 
     def kind(self, name: str) -> int:
         """The number of a type in ``lines``, or one that no line has."""
@@ -126,13 +138,18 @@ class Index:
 
 def read_logs(found: Found, workspace: Workspace, engine: Engine | None = None) -> Index:
     """Reads all lines of all logs into tables; what cannot be read is counted."""
-    reader = Reader(workspace, mark, pick)
     engine = engine or open_engine()
-    index = Index(engine, found.sources, reader.kinds, list(found.notes))
-    intake = Intake(index, reader)
-    for number in range(len(found.sources)):
-        intake.take(number)
-    intake.load()
+    if isinstance(engine, Spreading):
+        from harness.trail import spread
+
+        index = spread.read_logs(found, engine)
+    else:
+        reader = Reader(workspace, mark, pick)
+        intake = Intake(reader, Seen(notes=list(found.notes)))
+        index = Index(engine=engine, sources=found.sources, kinds=reader.kinds, seen=intake.seen)
+        for number, source in enumerate(found.sources):
+            intake.take(number, source)
+        index.load(intake)
     _tell_unknown(index)
     _say_what_is_odd(index)
     return index
@@ -141,12 +158,13 @@ def read_logs(found: Found, workspace: Workspace, engine: Engine | None = None) 
 def describe(index: Index) -> Sequence[str]:
     """How much was read, and all that was not, or looked odd."""
     files = len(index.sources)
-    lines = [f"{index.records} lines in {files} file{'' if files == 1 else 's'}"]
-    for reason, number in sorted(index.damage.items()):
-        lines.append(f"  {number} lines: {reason}, first {index.examples[reason]}")
+    seen = index.seen
+    lines = [f"{seen.records} lines in {files} file{'' if files == 1 else 's'}"]
+    for reason, number in sorted(seen.damage.items()):
+        lines.append(f"  {number} lines: {reason}, first {seen.examples[reason]}")
     for kind, number in sorted(index.unknown.items()):
         lines.append(f"  {number} lines of {kind}, a type that is not known here")
-    return [*lines, *(f"  {note}" for note in index.notes)]
+    return [*lines, *(f"  {note}" for note in seen.notes)]
 
 
 def _tell_unknown(index: Index) -> None:
@@ -172,22 +190,24 @@ class Intake:
     ``lines`` and ``texts`` are what was taken so far, ``counts`` the lines of each source.
     """
 
-    def __init__(self, index: Index, reader: Reader) -> None:
-        self.index, self.reader = index, reader
-        self._boots = Boots()
+    def __init__(self, reader: Reader, seen: Seen) -> None:
+        self.reader, self.seen = reader, seen
+        self.boots = Boots()
         self.lines: list[pa.RecordBatch] = []
         self.texts: list[pa.RecordBatch] = []
         self.counts: Counter[int] = Counter()
 
-    def load(self) -> None:
-        """Makes the engine know what was taken, each record once."""
-        for name, batches, schema in (("lines", self.lines, LINES), ("texts", self.texts, TEXTS)):
-            self.index.load(name, pa.Table.from_batches(batches, schema))
-        self.index.unite(self._boots.all)
-
-    def take(self, number: int, opened: BinaryIO | None = None, base: int = 0) -> None:
+    def take(
+        self, number: int, source: Source, opened: BinaryIO | None = None, base: int = 0
+    ) -> None:
         """All lines of a source, or of a part of it, which begins at ``base``."""
-        source = self.index.sources[number]
+        for _ in self.step(number, source, opened, base):
+            pass
+
+    def step(
+        self, number: int, source: Source, opened: BinaryIO | None = None, base: int = 0
+    ) -> Iterator[None]:
+        """The same, block by block."""
         try:
             with opened or open_source(source.path) as file:
                 for block in self.reader.read(file):
@@ -195,13 +215,14 @@ class Intake:
                         block.offset += base
                         self.lines.append(self._take(number, source, block, self.counts[number]))
                     self.counts[number] += len(block.start)
+                    yield
         except (OSError, EOFError, lzma.LZMAError) as error:
-            self.index.notes.append(
+            self.seen.notes.append(
                 f"{source.name} ends in the middle, after {self.counts[number]} lines: {error}"
             )
 
     def _take(self, number: int, source: Source, block: Block, before: int) -> pa.RecordBatch:
-        self.index.records += len(block.start)
+        self.seen.records += len(block.start)
         boot = self._find_boots(source, block)
         numbers = np.arange(before + 1, before + 1 + len(block.start), dtype=np.int32)
         self._keep(number, source, block, boot, numbers)
@@ -231,7 +252,7 @@ class Intake:
             rows = stamped
             if len(hosts) > 1:
                 rows = np.flatnonzero((block.serial >= 0) & np.isin(block.node, members))
-            boot[rows] = self._boots.assign(
+            boot[rows] = self.boots.assign(
                 *(source.stream, host, place),
                 *(block.serial[rows], block.time_ms[rows], daemon[rows]),
             )
@@ -246,9 +267,9 @@ class Intake:
         kind = np.where(block.kind[rows] < 0, len(names) - 1, block.kind[rows])
         for at in np.flatnonzero(block.damage > 0).tolist():
             reason = reading.DAMAGE[int(block.damage[at])]
-            self.index.damage[reason] += 1
+            self.seen.damage[reason] += 1
             where = f"{source.name}:{numbers[at]}"
-            self.index.examples.setdefault(reason, where)
+            self.seen.examples.setdefault(reason, where)
         columns = [
             arrow.numbers(np.full(len(rows), number, dtype=np.int16)),
             arrow.numbers(numbers[rows]),
@@ -294,19 +315,19 @@ def _say_what_is_odd(index: Index) -> None:
     for boot in index.boots:
         by_host.setdefault(boot.host, set()).add(boot.stream)
         if boot.jumps:
-            index.notes.append(
+            index.seen.notes.append(
                 f"{boot.host}, boot {boot.order}: the clock was set back {boot.jumps} times;"
                 " serial numbers give the order"
             )
     for host in sorted({boot.host for boot in index.boots if boot.collides}):
-        index.notes.append(
+        index.seen.notes.append(
             f"{host}: the serial numbers begin again at once: two hosts with this name?"
             " HOST=PATH tells them apart"
         )
     for host, streams in by_host.items():
         if len(streams) > 1:
             places = sorted({boot.place for boot in index.boots if boot.host == host})
-            index.notes.append(
+            index.seen.notes.append(
                 f"{host} is the name of the logs in {len(streams)} places, which are kept apart:"
                 f" {', '.join(places)}; HOST=PATH gives them names"
             )

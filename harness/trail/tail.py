@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.trail.engine import Engine
-from harness.trail.index import Index, Intake, mark, pick
+from harness.trail.index import Index, Intake, Seen, mark, pick
 from harness.trail.lines import Reader
 from harness.trail.model import KEY, Model
 from harness.trail.questions import Key
@@ -37,8 +37,8 @@ class Tail:
         found = find_sources(places)
         self._seen = {identify(one.path) for one in found.sources}
         reader = Reader(workspace, mark, pick)
-        self.index = Index(engine, [], reader.kinds, list(found.notes))
-        self._intake = Intake(self.index, reader)
+        self._intake = Intake(reader, Seen(notes=list(found.notes)))
+        self.index = Index(engine=engine, sources=[], kinds=reader.kinds, seen=self._intake.seen)
         self._files: dict[int, int] = {}
         self._read: dict[int, int] = {}
         # Events of which records may still come: such as came lately, and those of a cut line.
@@ -60,7 +60,7 @@ class Tail:
         fresh |= self._pending & self._open
         whole, self._pending = self._pending - fresh, fresh
         if taken < len(self._intake.lines) or self._model is None:
-            self._intake.load()
+            self.index.load(self._intake)
             self._model = Model(self.index)
         return self._model, self._once(whole)
 
@@ -85,7 +85,7 @@ class Tail:
             number = len(self.index.sources)
             if one.path.suffix in (".gz", ".xz", ".zst"):
                 self.index.sources.append(one)
-                self._intake.take(number)
+                self._intake.take(number, one)
                 continue
             file = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
             self._files[number], self._read[number] = file, 0
@@ -97,13 +97,13 @@ class Tail:
         begin, size = self._read[number], os.fstat(file).st_size
         if size < begin:
             name = self.index.sources[number].name
-            self.index.notes.append(f"{name} was cut, and is read from its beginning again")
+            self.index.seen.notes.append(f"{name} was cut, and is read from its beginning again")
             begin = self._read[number] = 0
         end = _end_of_lines(file, begin, size)
         if end > begin:
             # The reader only needs what a raw file has.
             part = cast("BinaryIO", _Part(file, begin, end))
-            self._intake.take(number, part, begin)
+            self._intake.take(number, self.index.sources[number], part, begin)
             self._read[number] = end
             self._last[number] = _last_of(self._intake.lines[-1])
         if end < size and number in self._last:

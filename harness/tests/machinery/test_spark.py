@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyspark
 import pytest
 
 from harness import proc
-from harness.tests.test_trail import SCENES, write
+from harness.tests.machinery.logs import write_logs
 from harness.trail import questions
 from harness.workspace import PROJECT
 
@@ -49,6 +50,8 @@ def daemon(log: Path, *words: str) -> Iterator[None]:
     """One of Spark's own processes, and its log; it is gone with the block."""
     command = [str(HOME / "bin/spark-class"), *words]
     env = {**os.environ, "SPARK_HOME": str(HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
+    # What workers have is what is tested, wherever another one is installed.
+    env |= {"PYTHONPATH": str(PROJECT), "NSAUDIT_STATE": str(log.parent / "state")}
     with log.open("wb") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=sink, env=env, start_new_session=True)
     try:
@@ -85,26 +88,30 @@ ASK = """
 import json, sys
 from harness.trail import questions
 from harness.trail.engine import open_engine
-from harness.trail.index import read_logs
+from harness.trail.index import describe, read_logs
 from harness.trail.model import Model
 from harness.trail.sources import find_sources
 from harness.workspace import Workspace
 
 engine = open_engine(sys.argv[1])
-model = Model(read_logs(find_sources([sys.argv[2]]), Workspace.default(), engine))
+index = read_logs(find_sources([sys.argv[2]]), Workspace.default(), engine)
+model = Model(index)
+print(json.dumps(["about", 0, list(describe(index))]))
 asked = [(name, questions.Asked()) for name in questions.QUESTIONS]
 asked.append(("events", questions.Asked(container="4711", host="alpha", most=2)))
-for name, narrowed in asked:
+for name, narrowed in asked[slice(*map(int, sys.argv[3:]))]:
     answer = questions.QUESTIONS[name](model, narrowed)
     print(json.dumps([name, answer.left_off, answer.rows]))
 """
 
 
-def answers(engine: str, logs: Path, state: Path) -> list[list[object]]:
-    """Each question's answer, asked by a process of its own: a JVM knows one cluster."""
+def answers(
+    engine: str, logs: Path, state: Path, code: str = ASK, most: int = 100
+) -> list[list[Any]]:
+    """The first questions' answers, asked by a process of its own: a JVM knows one cluster."""
     env = {**os.environ, "NSAUDIT_STATE": str(state), "SPARK_LOCAL_IP": "127.0.0.1"}
     done = subprocess.run(
-        [sys.executable, "-c", ASK, engine, str(logs)],
+        [sys.executable, "-c", code, engine, str(logs), str(most)],
         cwd=PROJECT,
         env=env,
         capture_output=True,
@@ -116,15 +123,43 @@ def answers(engine: str, logs: Path, state: Path) -> list[list[object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_cluster_answers_as_one_process_does(cluster: str, tmp_path: Path) -> None:
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    for host, texts in SCENES.items():
-        write(logs, *texts, host=host)
-    here = answers("duckdb", logs, tmp_path)
-    there = answers(cluster, logs, tmp_path)
-    assert {name for name, _, _ in here} == set(questions.QUESTIONS)
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_logs(tmp_path_factory.mktemp("spark") / "logs")
+
+
+@pytest.fixture(scope="module")
+def here(logs: Path) -> list[list[Any]]:
+    """What DuckDB answers."""
+    return answers("duckdb", logs, logs.parent)
+
+
+# Each question takes Spark seconds; what comes after the reading is the same for both.
+@pytest.mark.parametrize(("reader", "most"), [("driver", 100), ("workers", 1)])
+def test_a_cluster_answers_as_one_process_does(
+    cluster: str, logs: Path, here: list[list[Any]], reader: str, most: int
+) -> None:
+    there = answers(f"{cluster}&read={reader}", logs, logs.parent, most=most)
+    assert len(there) == min(len(here), 1 + most)
+    assert {name for name, _, _ in here} == {"about", *questions.QUESTIONS}
     assert all(rows for _, _, rows in here)
     assert [left for _, left, _ in here if left] == [1]
-    for one, other in zip(here, there, strict=True):
+    about = "\n".join(here[0][2])
+    for part in ("of UNKNOWN[1999]", "not a record", "cut at the end", "records of beta that"):
+        assert part in about
+    for one, other in zip(here, there, strict=False):
         assert other == one
+
+
+def test_what_workers_cannot_see_is_told(cluster: str, logs: Path) -> None:
+    hide = """
+import dataclasses, harness.trail.sources as sources
+def find_sources(places, find=sources.find_sources):
+    found = find(places)
+    gone = [dataclasses.replace(one, path=one.path.with_name("gone")) for one in found.sources]
+    found.sources = gone[:1] + found.sources[1:]
+    return found
+sources.find_sources = find_sources
+"""
+    about, *_ = answers(f"{cluster}&read=workers", logs, logs.parent, hide + ASK, 0)
+    assert any("gone ends in the middle, after 0 lines: " in line for line in about[2])
