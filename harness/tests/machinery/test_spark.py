@@ -161,5 +161,5 @@ def find_sources(places, find=sources.find_sources):
     return found
 sources.find_sources = find_sources
 """
-    about, *_ = answers(f"{cluster}&read=workers", logs, logs.parent, hide + ASK, 0)
+    about, *_ = answers(f"{cluster}&read=workers", logs / "alpha", logs.parent, hide + ASK, 0)
     assert any("gone ends in the middle, after 0 lines: " in line for line in about[2])
