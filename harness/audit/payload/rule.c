@@ -6,10 +6,11 @@
  *	rule add|del LIST ACTION FIELD OPERATOR VALUE... [-S N...] [-k KEY]
  *
  * LIST is user, task, exit, exclude, filesystem or io_uring, ACTION always or
- * never. FIELD is a number, or contid, or cgroupns-id and so on; OPERATOR is =,
- * !=, <, >, <=, >=, & or &=, VALUE a number, or unset for contid. Without -S all
- * system calls are meant. Prints the name of the errno, 0 for none; the exit
- * status is 0 if the kernel was asked.
+ * never. FIELD is a number, or contid, or cgroupns-id and so on, or path;
+ * OPERATOR is =, !=, <, >, <=, >=, & or &=, VALUE a number, or unset for contid,
+ * or a file for path, where OPERATOR is =. Without -S all system calls are meant.
+ * Prints the name of the errno, 0 for none; the exit status is 0 if the kernel
+ * was asked.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -68,6 +69,21 @@ static uint64_t number(const char *word)
 	return value;
 }
 
+static void add_text(struct audit_rule_data *rule, size_t room,
+		     unsigned int field, const char *text)
+{
+	unsigned int at = rule->field_count++;
+	size_t len = strlen(text);
+
+	if (at >= AUDIT_MAX_FIELDS || rule->buflen + len > room)
+		stop("too long:", text);
+	rule->fields[at] = field;
+	rule->fieldflags[at] = AUDIT_EQUAL;
+	rule->values[at] = len;
+	memcpy(rule->buf + rule->buflen, text, len);
+	rule->buflen += len;
+}
+
 static void add_field(struct audit_rule_data *rule, size_t room,
 		      const char *name, const char *op, const char *value)
 {
@@ -96,20 +112,6 @@ static void add_field(struct audit_rule_data *rule, size_t room,
 	rule->values[at] = sizeof(wanted);
 	memcpy(rule->buf + rule->buflen, &wanted, sizeof(wanted));
 	rule->buflen += sizeof(wanted);
-}
-
-static void add_key(struct audit_rule_data *rule, size_t room, const char *key)
-{
-	unsigned int at = rule->field_count++;
-	size_t len = strlen(key);
-
-	if (at >= AUDIT_MAX_FIELDS || rule->buflen + len > room)
-		stop("too long:", key);
-	rule->fields[at] = AUDIT_FILTERKEY;
-	rule->fieldflags[at] = AUDIT_EQUAL;
-	rule->values[at] = len;
-	memcpy(rule->buf + rule->buflen, key, len);
-	rule->buflen += len;
 }
 
 static void add_call(struct audit_rule_data *rule, const char *word)
@@ -151,10 +153,13 @@ int main(int argc, char **argv)
 			calls++;
 			at += 2;
 		} else if (!strcmp(argv[at], "-k")) {
-			add_key(rule, room, argv[at + 1]);
+			add_text(rule, room, AUDIT_FILTERKEY, argv[at + 1]);
 			at += 2;
 		} else if (at + 2 == argc) {
 			stop("incomplete:", argv[at]);
+		} else if (!strcmp(argv[at], "path")) {
+			add_text(rule, room, AUDIT_WATCH, argv[at + 2]);
+			at += 3;
 		} else {
 			add_field(rule, room, argv[at], argv[at + 1],
 				  argv[at + 2]);

@@ -1,0 +1,237 @@
+"""Is a container's daemon told what its programs do by io_uring, by rules of its own?
+
+An operation in io_uring_enter(2) is a record of the call's event, one of a worker or of a polling
+thread is an event of its own; credentials that it borrows do not change whose it is. The machine's
+trail has what its own rules ask for. A daemon that does not read holds up no ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.audit.records import Event, Record, Trail
+from harness.guest.machine import Answer, Guest
+from harness.scenario import Judge
+
+_SHIFT = 100_000
+_OPENAT, _MKDIRAT = "18", "37"  # linux/io_uring.h
+_ENTER = "426"  # io_uring_enter(2)
+_EEXIST = "-17"
+_AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+_OVERFLOW = "65534"
+_LIMIT = 64
+# More than twice the limit.
+_FLOOD = 300
+# A task may wait for room for 60 s, an operation must not.
+_SOON_S = 30.0
+
+
+@pytest.fixture
+def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The one that makes rings, besides what every scenario has."""
+    return (*payloads, Path(__file__).with_name("uring.c"))
+
+
+def _add(run: Callable[..., Answer], key: str, *words: str) -> str:
+    """Adds a rule about operations, which the guest's auditctl is too old for; 0 or an errno."""
+    rule = ["/run/nsaudit/rule", "add", "io_uring", "always", *words, "-k", key]
+    return run(rule).require().stdout.strip()
+
+
+def _ask(run: Callable[..., Answer], *words: object) -> tuple[str, list[str]]:
+    """The pid of a program that has operations done, and what they return."""
+    pid, *results = run(["/run/nsaudit/uring", *map(str, words)]).require().stdout.split()
+    return pid, results
+
+
+def _told(trail: Trail, key: str) -> list[Event]:
+    """The events that have operations which a rule with this key asked for."""
+    return [event for event in trail if _ops(event, key)]
+
+
+def _ops(event: Event, key: str) -> list[Record]:
+    return [one for one in event.records if one.type == "URINGOP" and one.get("key") == key]
+
+
+def _kinds(event: Event) -> list[str]:
+    return [one.type for one in event.records]
+
+
+def _paths(event: Event) -> list[str | None]:
+    return [one.get("name") for one in event.records if one.type == "PATH"]
+
+
+def _fields(record: Record, *names: str) -> tuple[str | None, ...]:
+    return tuple(record.get(name) for name in names)
+
+
+@pytest.mark.scenario(
+    feature=["auditns"],
+    config=["AUDIT", "AUDITSYSCALL", "IO_URING", "USER_NS", "PID_NS"],
+    under=["debug", "uring"],
+)
+def test_auditns_uring(
+    guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
+) -> None:
+    # Given a container, with ids of its own,
+    inner = contained(shift=_SHIFT)
+    run = inner.run
+    runs = "runs" if inner.start().status == 0 else "exits"
+    judge.expect("auditd in the container", runs, good="runs", broken="exits")
+    if runs == "exits":
+        return
+    run(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).require()
+    run(["chmod", "777", "/mnt"]).require()
+    made = f"touch /mnt/known; for one in $(seq 0 {_FLOOD}); do : >/mnt/known$one; done"
+    run(["sh", "-c", made]).require()
+
+    # and rules about operations,
+    said = _add(run, "ring", "-S", _OPENAT, "-S", _MKDIRAT)
+    judge.expect("a rule about operations", said, good="0")
+    if said != "0":
+        return
+    listed = run(["auditctl", "-l"]).require().stdout.splitlines()
+    judge.expect("the rules in the list", len(listed), good=1)
+
+    for where, rules in (
+        ("without rules outside", ()),
+        ("with rules outside", ("always,exit", "-S", "mkdir", "-k", "outside")),
+    ):
+        if rules:
+            guest.run(["auditctl", "-a", *rules]).require()
+        tag = "with" if rules else "without"
+
+        def told(name: str, tag: str = tag) -> list[Event]:
+            return _told(inner.trail(f"{name}-{tag}.log"), "ring")
+
+        before = len(told("before"))
+
+        # an operation in the call is told with that, and its file,
+        pid, results = _ask(run, "call", "openat", 1, "/mnt/known")
+        events = told("call")[before:]
+        judge.expect(f"an operation in the call, {where}", results, good=["0"])
+        judge.expect(f"its events, {where}", len(events), good=1)
+        for event in events[:1]:
+            (op,) = _ops(event, "ring")
+            named = _fields(op, "uring_op", "success", "pid", "uid", "items")
+            judge.expect(f"its record, {where}", named, good=(_OPENAT, "yes", pid, "0", "1"))
+            judge.expect(f"a label, {where}", " subj=" in op.text, good=False)
+            call = next((one for one in event.records if one.type == "SYSCALL"), None)
+            named = _fields(call, "syscall", "pid", "key") if call else ()
+            judge.expect(f"the call, {where}", named, good=(_ENTER, pid, "ring"))
+            judge.expect(f"its path, {where}", _paths(event), good=["/mnt/known"])
+        before += len(events)
+
+        # many are records of one event,
+        pid, results = _ask(run, "call", "openat", 5, "/mnt/known")
+        events = told("many")[before:]
+        judge.expect(f"events of many, {where}", len(events), good=1)
+        for event in events[:1]:
+            judge.expect(f"records of many, {where}", len(_ops(event, "ring")), good=5)
+            judge.expect(f"calls of many, {where}", _kinds(event).count("SYSCALL"), good=1)
+            judge.expect(f"paths of many, {where}", len(_paths(event)), good=5)
+        before += len(events)
+
+        # and one of a worker is an event of its own, with the ids of who asked for it.
+        wrapped = [*_AS_TESTER, "/run/nsaudit/uring", "worker", "mkdirat", "1", f"/mnt/{tag}"]
+        pid, *results = run(wrapped).require().stdout.split()
+        judge.expect(f"an operation of a worker, {where}", results, good=["0"])
+        events = told("worker")[before:]
+        judge.expect(f"events of the worker, {where}", len(events), good=1)
+        for event in events[:1]:
+            (op,) = _ops(event, "ring")
+            named = _fields(op, "uring_op", "success", "pid", "uid", "euid", "gid")
+            good: tuple[str, ...] = (_MKDIRAT, "yes", pid, "1000", "1000", "1000")
+            judge.expect(f"the record of the worker, {where}", named, good=good)
+            judge.expect(f"its call, {where}", "SYSCALL" in _kinds(event), good=False)
+            judge.expect(f"its place, {where}", "CWD" in _kinds(event), good=True)
+            # On 6.12 the machine's audit loses the names that a worker has from another task.
+            if not rules:
+                judge.expect("its path", f"/mnt/{tag}" in _paths(event), good=True)
+        before += len(events)
+
+        # So is one of a thread that polls; one that fails is told as well, with what the kernel
+        # says of it: that it was done.
+        pid, results = _ask(run, "poll", "mkdirat", 1, f"/mnt/{tag}")
+        judge.expect(f"an operation that fails, {where}", results, good=[_EEXIST])
+        pid, results = _ask(run, "poll", "openat", 1, "/mnt/known")
+        judge.expect(f"an operation of a polling thread, {where}", results, good=["0"])
+        events = told("poll")[before:]
+        ops = [op for one in events for op in _ops(one, "ring")]
+        failed = sum(op.get("uring_op") == _MKDIRAT for op in ops)
+        judge.expect(f"told of the one that failed, {where}", failed, good=1)
+        polled = sum(op.get("pid") == pid for op in ops)
+        judge.expect(f"told of the polling thread, {where}", polled, good=1)
+        calls = sum("SYSCALL" in _kinds(one) for one in events)
+        judge.expect(f"its calls, {where}", calls, good=0)
+        before += len(events)
+
+        # Nothing of it is in the machine's trail, which no rule asks for.
+        host = auditd.trail(f"host-{tag}.log")
+        seen = sum(one.type == "URINGOP" for one in host.records)
+        judge.expect(f"operations at the machine's daemon, {where}", seen, good=0)
+
+    # A rule of the machine's tells the same to the machine, with pids as they are there,
+    judge.expect("a rule outside", _add(guest.run, "host", "-S", _MKDIRAT), good="0")
+    before = len(_told(inner.trail("both-before.log"), "ring"))
+    pid, _ = _ask(run, "worker", "mkdirat", 1, "/mnt/both")
+    mine = _told(inner.trail("both-inside.log"), "ring")[before:]
+    theirs = _told(auditd.trail("both-outside.log"), "host")
+    judge.expect("told inside, with a rule outside", len(mine), good=1)
+    judge.expect("told outside", len(theirs), good=1)
+    inside, outside = (_ops(*one)[0] for one in ((mine[0], "ring"), (theirs[0], "host")))
+    judge.expect("the pid inside", inside.get("pid"), good=pid)
+    judge.expect("the same pid outside", outside.get("pid") == pid, good=False)
+    judge.expect("the user inside", inside.get("uid"), good="0")
+    judge.expect("the user outside", outside.get("uid"), good=str(_SHIFT))
+
+    # and switched off it hears nothing, while the container's does.
+    guest.run(["auditctl", "-e", "0"]).require()
+    before += len(mine)
+    _ask(run, "worker", "mkdirat", 1, "/mnt/off")
+    told_off = _told(inner.trail("off-inside.log"), "ring")[before:]
+    judge.expect("told inside, with audit off outside", len(told_off), good=1)
+    guest.run(["auditctl", "-e", "1"]).require()
+    before += len(told_off)
+    theirs = _told(auditd.trail("off-outside.log"), "host")
+    judge.expect("told outside, with audit off", len(theirs), good=1)
+
+    # Whoever goes into the container and does it as who it was before is told of in there.
+    words = ("call", "openat", 1, "/etc/passwd", inner.box.pid)
+    _ask(guest.run, *words)
+    borrowed = _told(inner.trail("borrowed.log"), "ring")[before:]
+    judge.expect("told with borrowed credentials", len(borrowed), good=1)
+    for event in borrowed[:1]:
+        named = _fields(_ops(event, "ring")[0], "pid", "uid")
+        judge.expect("who it is there", named, good=("0", _OVERFLOW))
+    before += len(borrowed)
+
+    # A rule can be about a file, too.
+    run(["auditctl", "-D"]).require()
+    said = _add(run, "file", "-S", _OPENAT, "path", "=", "/mnt/known")
+    judge.expect("a rule about a file", said, good="0")
+    _ask(run, "poll", "openat", 1, "/mnt/known")
+    _ask(run, "poll", "openat", 1, "/mnt/known1")
+    about = _told(inner.trail("file.log"), "file")
+    judge.expect("told about a file", {p for e in about for p in _paths(e)}, good={"/mnt/known"})
+    judge.expect("lost until here", inner.lost(), good=0)
+
+    # When the daemon does not read, a polling thread goes on, and the loss is the container's.
+    run(["auditctl", "-D"]).require()
+    judge.expect("a rule for the flood", _add(run, "flood", "-S", _OPENAT), good="0")
+    run(["auditctl", "-b", str(_LIMIT)]).require()
+    daemon = str(inner.status().pid)
+    run(["kill", "-STOP", daemon]).require()
+    many = ["/run/nsaudit/uring", "poll", "openat", str(_FLOOD), "/mnt/known"]
+    run(many, deadline_s=_SOON_S * guest.scale).require()
+    run(["kill", "-CONT", daemon]).require()
+    flood = _told(inner.trail("flood.log"), "flood")
+    judge.note(told_of_flood=len(flood), lost_of_flood=inner.lost())
+    judge.expect("the flood loses some", inner.lost() > 0, good=True)
+    judge.expect("and not all", len(flood) > 0, good=True)
+    auditd.trail("last.log")
+    judge.expect("lost outside", auditd.lost(), good=0)
