@@ -149,6 +149,7 @@ def write_cost(path: Path, seen: Mapping[str, Sequence[Seen]]) -> None:
     data = {
         stack: [
             {
+                "series": list(one.series),
                 "times": [[*key, value] for key, value in one.times.items()],
                 "records": [[*key, value] for key, value in one.records.items()],
                 "task_bytes": one.task_bytes,
@@ -166,6 +167,7 @@ def read_cost(path: Path) -> Mapping[str, Sequence[Seen]]:
     return {
         stack: [
             Seen(
+                series=tuple(one["series"]),
                 times={(kind, state, thing): value for kind, state, thing, value in one["times"]},
                 records={(kind, thing, record): n for kind, thing, record, n in one["records"]},
                 task_bytes=one["task_bytes"],
