@@ -120,6 +120,12 @@ class Daemon:
         """Starts it; it returns when the daemon has told the kernel its pid, or could not."""
         return self.run([*wrap, "auditd"])
 
+    def expect_start(self, what: str = "auditd in the container") -> bool:
+        """Starts it where a good kernel has it run and a broken one has it exit; if it runs."""
+        runs = self.start().status == 0
+        self.judge.expect(what, "runs" if runs else "exits", good="runs", broken="exits")
+        return runs
+
     def status(self) -> records.Status:
         """What the kernel says of the audit that is this daemon's."""
         return records.parse_status(self.run(["auditctl", "-s"]).require().stdout)

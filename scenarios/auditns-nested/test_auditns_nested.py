@@ -33,9 +33,7 @@ def test_auditns_nested(
     for name in _LEVELS:
         levels[name] = contained(within=within)
         within = levels[name].box
-        runs = "runs" if levels[name].start().status == 0 else "exits"
-        judge.expect(f"auditd, {name}", runs, good="runs", broken="exits")
-        if runs == "exits":
+        if not levels[name].expect_start(f"auditd, {name}"):
             return
         levels[name].run(_RULE).require()
 

@@ -18,7 +18,7 @@ import pytest
 from harness.guest.machine import Answer, Guest
 from harness.scenario import Judge
 
-# Of so many is more lost than this while a test looks on; nobody waits for the end of all.
+# So many messages are lost at least, of many more that are sent: the flood is ended, and not over.
 _FLOOD, _ENDLESS = 1_000_000, 1_000_000_000
 _LIMIT = 32
 _LIMIT_S = 30.0
@@ -65,9 +65,7 @@ def test_auditns_queue(
     guest.run(["sh", "-c", f"{cgroups} && echo +memory > cgroup.subtree_control"]).require()
     guest.run(["mkdir", _CGROUP]).require()
     inner = contained()
-    runs = "runs" if inner.start().status == 0 else "exits"
-    judge.expect("auditd in the container", runs, good="runs", broken="exits")
-    if runs == "exits":
+    if not inner.expect_start():
         return
     inner.run(["auditctl", "-b", str(_LIMIT), "--backlog_wait_time", "0"]).require()
     pid = str(inner.status().pid)

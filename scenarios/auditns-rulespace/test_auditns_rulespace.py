@@ -91,10 +91,7 @@ def test_auditns_rulespace(
     said = _add(run, "always,exit", *_CALL)
     refused = "disabled" in said.stdout + said.stderr
     judge.expect("a rule before there is audit", refused, good=True)
-    started = inner.start()
-    runs = "runs" if started.status == 0 else "exits"
-    judge.expect("auditd in the container", runs, good="runs", broken="exits")
-    if started.status != 0:
+    if not inner.expect_start():
         return
     judge.expect("rules inside", _list(run), good=[])
 
