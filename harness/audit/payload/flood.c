@@ -26,7 +26,7 @@ static int usage(void)
 
 static int say(int err, const char *how)
 {
-	printf("%s %s pid=%d\n", audit_errno_name(err), how, (int)getpid());
+	audit_say(err, how);
 	return err && strcmp(how, "ack") ? NOT_ASKED : 0;
 }
 

@@ -47,6 +47,13 @@ static inline const char *audit_errno_name(int err)
 	return number;
 }
 
+/* Prints the line of one message: what was answered, and by what. */
+static inline void audit_say(int err, const char *how)
+{
+	printf("%s %s pid=%d\n", audit_errno_name(err), how, (int)getpid());
+	fflush(stdout);
+}
+
 static inline int audit_socket(void)
 {
 	return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT);

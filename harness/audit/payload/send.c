@@ -26,12 +26,6 @@ static int usage(void)
 	return NOT_ASKED;
 }
 
-static void say(int err, const char *how)
-{
-	printf("%s %s pid=%d\n", audit_errno_name(err), how, (int)getpid());
-	fflush(stdout);
-}
-
 static int number(const char *word, unsigned long max, unsigned long *value)
 {
 	char *end;
@@ -84,15 +78,15 @@ int main(int argc, char **argv)
 
 	fd = audit_socket();
 	if (fd < 0) {
-		say(errno, "socket");
+		audit_say(errno, "socket");
 		return NOT_ASKED;
 	}
 	while (repeat--) {
 		if (audit_ask(fd, type, text, &answer)) {
-			say(errno, "recv");
+			audit_say(errno, "recv");
 			return NOT_ASKED;
 		}
-		say(answer.err, answer.how);
+		audit_say(answer.err, answer.how);
 	}
 	return 0;
 }
