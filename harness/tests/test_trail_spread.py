@@ -5,7 +5,7 @@ The workers are this process here; ``machinery/test_spark.py`` has real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from harness.tests.machinery.logs import write_logs
 from harness.tests.test_trail import ask
-from harness.trail.engine import DuckDB
+from harness.trail.engine import DuckDB, Work
 from harness.trail.index import describe, read_logs
 from harness.trail.model import Model
 from harness.trail.questions import QUESTIONS
@@ -27,13 +27,7 @@ pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("engine")]
 class Workers(DuckDB):
     """Those of a cluster that is this process; the last of them is done first."""
 
-    def spread(
-        self,
-        name: str,
-        work: Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]],
-        items: Sequence[bytes],
-        schema: pa.Schema,
-    ) -> Any:
+    def spread(self, name: str, work: Work, items: Sequence[bytes], schema: pa.Schema) -> Any:
         made: list[pa.RecordBatch] = []
         for item in reversed(items):
             made += work([pa.record_batch({"item": pa.array([item], pa.binary())})])

@@ -44,6 +44,10 @@ _SETTINGS: Mapping[str, str] = {
 }
 
 
+# What workers do: batches with a column ``item`` in, batches of some schema out.
+Work = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+
+
 class Engine(Protocol):
     """Tables in, expressions over them, rows out."""
 
@@ -70,17 +74,10 @@ class Engine(Protocol):
 class Spreading(Engine, Protocol):
     """An engine whose workers do more than expressions."""
 
-    def spread(
-        self,
-        name: str,
-        work: Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]],
-        items: Sequence[bytes],
-        schema: pa.Schema,
-    ) -> Any:
+    def spread(self, name: str, work: Work, items: Sequence[bytes], schema: pa.Schema) -> Any:
         """A table of what workers make of items, each of them by itself and once.
 
-        ``work`` is a function of a module that they have, too: it gets batches with a column
-        ``item``, and makes some with this schema.
+        ``work`` is a function of a module that they have, too, and makes batches of ``schema``.
         """
 
 
@@ -185,13 +182,7 @@ class Spark:
 class SpreadSpark(Spark):
     """One whose workers read the logs."""
 
-    def spread(
-        self,
-        name: str,
-        work: Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]],
-        items: Sequence[bytes],
-        schema: pa.Schema,
-    ) -> Any:
+    def spread(self, name: str, work: Work, items: Sequence[bytes], schema: pa.Schema) -> Any:
         """A table of what workers make of items: see ``Spreading``."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
