@@ -193,31 +193,30 @@ def _ask(guest: Guest, series: Sequence[str]) -> Seen:
     wraps = {name: kind.wrap for name, kind in KINDS.items() if kind.series in series}
     times: dict[tuple[str, str, str], float] = {}
     records: dict[tuple[str, str, int], int] = {}
+
+    def count(kind: str, state: str, wrap: Sequence[str], words: Sequence[str]) -> None:
+        argv = [*wrap, "cost", "time", str(_ROUNDS), *words]
+        said = guest.run(argv, deadline_s=_LIMIT_S).require()
+        for thing, number in parse_times(said.stdout).items():
+            times[kind, state, thing] = number
+
     for name, state in STATES.items():
         for words in state.enter:
             guest.run(["auditctl", *words]).require()
-        asked: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
-        asked = {task: ((), words) for task, (words, _) in TASKS.items()}
-        if name == "rule":
-            asked |= {kind: (wrap, ()) for kind, wrap in wraps.items()}
-        for kind, (wrap, words) in asked.items():
-            argv = [*wrap, "cost", "time", str(_ROUNDS), *words]
-            said = guest.run(argv, deadline_s=_LIMIT_S).require()
-            for thing, number in parse_times(said.stdout).items():
-                times[kind, name, thing] = number
+        for task, (place, _) in TASKS.items():
+            count(task, name, (), place)
+    for kind, wrap in wraps.items():
+        count(kind, "rule", wrap, ())
     for kind, wrap in ({_PLAIN: ()} | wraps).items():
         said = guest.run([*wrap, "cost", "records"]).require()
         for (thing, record), length in parse_records(said.stdout).items():
             records[kind, thing, record] = length
     if _HEARS in series:
         with start_container(guest, _HEARING) as box:
-            inside = f"/proc/{box.pid}/ns/user"
             reader = box.spawn(["reader", "0", "0"])
             guest.wait_until(lambda: b"\n" in reader.out, _LIMIT_S, "a daemon")
             box.run(["auditctl", *_RULE]).require()
-            said = guest.run(["cost", "time", str(_ROUNDS), inside], deadline_s=_LIMIT_S)
-            for thing, number in parse_times(said.require().stdout).items():
-                times[_HEARD, "rule", thing] = number
+            count(_HEARD, "rule", (), [f"/proc/{box.pid}/ns/user"])
     size = int(guest.get("/sys/kernel/slab/task_struct/object_size"))
     return Seen(series=series, times=times, records=records, task_bytes=size)
 
@@ -261,9 +260,7 @@ def compare(base: str, seen: Mapping[str, Sequence[Seen]]) -> Iterator[Figure]:
         before = _times(f"{name} {base}", f"{what}{place}", state, seen[base], task, thing)
         yield before
         for stack in stacks:
-            if task == _INSIDE and _FOREIGN in set(seen[stack][0].series) - set(
-                seen[base][0].series
-            ):
+            if task == _INSIDE and _names_it(seen[stack]) and not _names_it(seen[base]):
                 continue
             now = _times(f"{name} {stack}", f"{what}{place}", state, seen[stack], task, thing)
             more = f"{now.what}: {_percent(now.value, before.value)}"
@@ -284,6 +281,11 @@ def compare(base: str, seen: Mapping[str, Sequence[Seen]]) -> Iterator[Figure]:
     yield before
     for stack in stacks:
         yield dataclasses.replace(_sizes(stack, seen[stack]), bar=before.value + _MOST_BYTES)
+
+
+def _names_it(seen: Sequence[Seen]) -> bool:
+    """Whether events of a task in a user namespace say so."""
+    return _FOREIGN in seen[0].series
 
 
 def _told(seen: Sequence[Seen], thing: str) -> int:

@@ -312,7 +312,7 @@ def test_an_optional_option_may_be_unknown_but_not_off() -> None:
     assert merged.without(frozenset({"CONFIG_A"})).optional == {"CONFIG_B"}
 
 
-def test_only_debug_asks_for_the_tests_of_series() -> None:
+def test_the_default_does_not_ask_for_the_tests_of_series() -> None:
     debug, whole = (
         kconfig.load(PROJECT / "kconfigs", name, "6.12", {"vcpus": 2})
         for name in ("debug", "default")

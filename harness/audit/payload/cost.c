@@ -9,9 +9,8 @@
  * "time" does each thing ROUNDS times, with "userns" in a user namespace of
  * its own, with FILE (/proc/PID/ns/user) in that one, and prints a line for
  * it, its name and one number for each round: what the counter went on
- * meanwhile. "empty" does nothing, and "loop" is
- * LOOP_INSTRUCTIONS long, so that both tell whether the counter counts what it
- * should.
+ * meanwhile. "empty" does nothing, and "loop" is LOOP_INSTRUCTIONS long, so
+ * that both tell whether the counter counts what it should.
  *
  * "records" does each thing once and prints a line for each audit record that
  * came of it, "NAME TYPE BYTES": the message type and the length of the text.
