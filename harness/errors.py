@@ -108,6 +108,10 @@ class DeadlineExceeded(HarnessError):
     """Something did not end within its time; in a guest this is the outcome TIMEOUT."""
 
 
+class BootStalled(DeadlineExceeded):
+    """A guest stood still before the agent in it ran: no program of a scenario's ever did."""
+
+
 class GuestLost(HarnessError):
     """QEMU ended or the command channel closed while the guest was still needed."""
 

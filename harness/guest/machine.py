@@ -22,7 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import proc
-from harness.errors import DeadlineExceeded, GuestCrashed, GuestLost, GuestToolMissing, HarnessError
+from harness.errors import (
+    BootStalled,
+    DeadlineExceeded,
+    GuestCrashed,
+    GuestLost,
+    GuestToolMissing,
+    HarnessError,
+)
 from harness.guest import channel, console, launcher, qemu
 from harness.guest.channel import Frame, Kind
 from harness.guest.launcher import Launcher, Running
@@ -41,6 +48,7 @@ _ENV = {
     "LANG": "C.UTF-8",
     "TERM": "dumb",
 }
+_AT = re.compile(r"^[RE]IP=([0-9a-f]+) .*HLT=([01])", re.MULTILINE)
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)")
 
 
@@ -294,6 +302,17 @@ class Guest:
         self.wait_until(lambda: self._hello, limit_s, "the guest's boot")
         self.boot_s = time.monotonic() - began
 
+    def note_processors(self) -> str:
+        """Writes what QEMU says of its processors to ``processors.txt``; returns it in short."""
+        asked = {"command-line": "info registers -a"}
+        try:
+            said = str(self.ask_qmp("human-monitor-command", asked)).replace("\r\n", "\n")
+        except HarnessError as error:
+            return f"unknown, {error.message}"
+        (self.folder / "processors.txt").write_text(said)
+        found = _AT.findall(said)
+        return ", ".join(f"{'halted' if halted == '1' else 'runs'} at {at}" for at, halted in found)
+
     def kill(self) -> None:
         """Ends QEMU in the middle of whatever it does, as a power cut ends a machine."""
         self.killed = True
@@ -312,6 +331,16 @@ class Guest:
     # -- the reading thread --------------------------------------------------
 
     def _read_all(self) -> None:
+        try:
+            self._read_streams()
+        except (OSError, ValueError) as error:
+            self._broken = HarnessError(f"a guest's streams cannot be followed: {error}")
+        finally:
+            with self._changed:
+                self._gone = True
+                self._changed.notify_all()
+
+    def _read_streams(self) -> None:
         decoder = channel.Decoder()
         with (
             self.console_log.open("ab") as sink,
@@ -338,9 +367,6 @@ class Guest:
                         else:
                             self._take_frames(decoder, chunk)
                         self._changed.notify_all()
-        with self._changed:
-            self._gone = True
-            self._changed.notify_all()
 
     def _take_console(self, chunk: bytes) -> None:
         self._text += chunk.decode(errors="replace")
@@ -424,8 +450,41 @@ def start_guest(
     ``folder`` gets ``console.log``, ``qemu.log`` and ``command.txt``. ``scale`` stretches
     every limit: the host's boot time over ``BOOT_REFERENCE_S``. ``said`` is what the kernel
     printed before, where the guest goes on from a saved one.
+
+    Of a great many boots under emulation, one stands still before its first program, for no
+    fault of the kernel's that anybody found. So what stands still boots once more, and says
+    so: a warning, ``boot`` is ``second cold``, and the first boot's files stay in ``stalled``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+
+        def boot() -> Guest:
+            folder.mkdir(parents=True, exist_ok=True)
+            one = _boot(machine, folder, by=by, scale=scale, await_hello=await_hello, said=said)
+            return stack.enter_context(one)
+
+        try:
+            guest = boot()
+        except BootStalled as error:
+            # The memory of one that is to be saved is no longer fresh.
+            if machine.ram:
+                raise
+            log.warning("%s\nIt boots once more: %s", error, folder)
+            _put_aside(folder)
+            guest = boot()
+            guest.boot = "second cold"
+        yield guest
+
+
+@contextlib.contextmanager
+def _boot(
+    machine: qemu.Machine,
+    folder: Path,
+    *,
+    by: Launcher,
+    scale: float,
+    await_hello: bool,
+    said: str,
+) -> Iterator[Guest]:
     with contextlib.ExitStack() as stack:
         began = time.monotonic()
         try:
@@ -434,11 +493,26 @@ def start_guest(
             stack.callback(guest.close)
             guest.open_qmp()
             if await_hello:
-                guest.await_hello(began)
+                _await_hello(guest, began)
         except GuestLost as error:
             add_last_words(error, folder, by)
             raise
         yield guest
+
+
+def _await_hello(guest: Guest, began: float) -> None:
+    try:
+        guest.await_hello(began)
+    except DeadlineExceeded as error:
+        where = guest.note_processors()
+        raise BootStalled(f"{error.message}\nits processors: {where}") from None
+
+
+def _put_aside(folder: Path) -> None:
+    (folder / "stalled").mkdir()
+    for name in ("console.log", "processors.txt", "qemu.log"):
+        if (folder / name).exists():
+            (folder / name).rename(folder / "stalled" / name)
 
 
 def add_last_words(error: GuestLost, folder: Path, by: Launcher) -> None:

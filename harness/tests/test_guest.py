@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from harness.errors import DeadlineExceeded, GuestLost
+from harness.errors import BootStalled, DeadlineExceeded, GuestLost, HarnessError
 from harness.guest import channel, console, container, polling, qemu
 from harness.guest.channel import Decoder, Frame, Kind
+from harness.guest.machine import start_guest
+from harness.tests.fake_qemu import REGISTERS, FakeQemu
 
 CONSOLES = Path(__file__).parent / "data" / "consoles"
 
@@ -131,6 +134,50 @@ def test_a_guest_that_counts_instructions_has_one_processor_and_their_clock() ->
 def test_a_container_is_entered_by_its_own_namespaces_only() -> None:
     box = container.Container(guest=None, pid=42, kinds=("net", "user"))  # type: ignore[arg-type]
     assert box.enter(["id"]) == ["nsenter", "--target", "42", "--user", "--net", "--", "id"]
+
+
+def test_a_guest_that_stands_still_boots_once_more_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    by = FakeQemu(stalls=1)
+    with start_guest(machine(), tmp_path / "guest", by=by, scale=0.01) as guest:
+        assert guest.boot == "second cold"
+        assert guest.run(["true"]).status == 0
+    assert "the guest's boot: no answer" in caplog.text
+    assert "halted at ffffffff81041253, runs at 00007ffff7e3a1b7" in caplog.text
+    stalled = tmp_path / "guest" / "stalled"
+    assert (stalled / "console.log").read_text() == "booted\n"
+    assert (stalled / "processors.txt").read_text() == REGISTERS.replace("\r\n", "\n")
+
+
+def test_a_guest_that_stands_still_twice_did_not_boot(tmp_path: Path) -> None:
+    by = FakeQemu(stalls=2)
+    with (
+        pytest.raises(BootStalled, match="its processors: halted at"),
+        start_guest(machine(), tmp_path / "guest", by=by, scale=0.01),
+    ):
+        pytest.fail("it did")
+    assert len(by.rams) == 2
+
+
+def test_a_guest_that_is_to_be_saved_boots_once(tmp_path: Path) -> None:
+    by = FakeQemu(stalls=1)
+    shared = machine(ram=qemu.Ram(file=tmp_path / "ram", private=False))
+    with (
+        pytest.raises(BootStalled),
+        start_guest(shared, tmp_path / "guest", by=by, scale=0.01),
+    ):
+        pytest.fail("its memory was not fresh")
+    assert len(by.rams) == 1
+
+
+def test_a_guest_whose_streams_cannot_be_followed_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_guest(machine(), tmp_path / "guest", by=FakeQemu()) as guest:
+        monkeypatch.setattr(guest.monitor, "take", lambda _chunk: json.loads("{"))
+        with pytest.raises(HarnessError, match="streams cannot be followed"):
+            guest.ask_qmp("query-status")
 
 
 def test_polling_looks_until_it_sees_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

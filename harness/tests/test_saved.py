@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import os
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import proc
 from harness.errors import DeadlineExceeded, GuestCrashed, GuestLost, HarnessError
 from harness.guest import channel, launcher, qemu, saved
-from harness.guest.channel import Decoder, Frame, Kind
+from harness.guest.channel import Kind
 from harness.guest.launcher import OwnQemu, Running
 from harness.guest.saved import KIND, SavedGuests
 from harness.jobs import Lab
 from harness.model import Host
+from harness.tests.fake_qemu import FakeQemu
 from harness.workspace import Workspace
 
 MACHINE = qemu.Machine(
@@ -108,91 +103,6 @@ def test_the_time_and_randomness_of_a_fork_are_one_frame() -> None:
 
 
 # -- what QEMU is asked for ------------------------------------------------------
-
-
-class FakeQemu:
-    """A launcher whose QEMU is a thread that answers QMP and speaks as the agent does."""
-
-    title = "QEMU"
-    bzimage = False
-    forks = True
-    options: tuple[str, ...] = ()
-
-    def __init__(self, refuses: str = "", ends: str = "completed") -> None:
-        self.asked: list[str] = []
-        self.frames: list[Frame] = []
-        self.rams: list[qemu.Ram | None] = []
-        self._refuses = refuses
-        self._ends = ends
-
-    def require(self) -> None:
-        """Always there."""
-
-    @contextlib.contextmanager
-    def start(self, machine: qemu.Machine, folder: Path, limit_s: float) -> Iterator[Running]:
-        self.rams.append(machine.ram)
-        (folder / "qemu.log").write_text("")
-        (folder / "command.txt").write_text("")
-        with contextlib.ExitStack() as stack:
-            ends, theirs = {}, {}
-            for name in ("channel", "console", "serial", "qmp"):
-                ends[name], theirs[name] = socket.socketpair()
-                stack.callback(theirs[name].close)
-            boots = machine.ram is None or not machine.ram.private
-            if machine.ram and boots:
-                machine.ram.file.write_bytes(b"memory")
-            if boots:
-                self._hello(theirs["channel"])
-                theirs["console"].sendall(b"booted\n")
-            threads = [
-                threading.Thread(target=self._answer, args=[theirs["qmp"]]),
-                threading.Thread(target=self._obey, args=[theirs["channel"]]),
-            ]
-            for thread in threads:
-                thread.start()
-            child = stack.enter_context(proc.start(["sleep", "60"]))
-            try:
-                yield Running(child=child, ends=ends)
-            finally:
-                for thread in threads:
-                    thread.join(5.0)
-
-    def _hello(self, end: socket.socket) -> None:
-        end.sendall(Frame(Kind.HELLO, 0, channel.HELLO).encode())
-
-    def _obey(self, end: socket.socket) -> None:
-        decoder = Decoder()
-        while chunk := end.recv(4096):
-            for frame in decoder.feed(chunk):
-                self.frames.append(frame)
-                if frame.kind in (Kind.RUN, Kind.PUT):
-                    end.sendall(Frame(Kind.EXIT, frame.id, bytes(4)).encode())
-                elif frame.kind is Kind.FORK:
-                    self._hello(end)
-
-    def _answer(self, end: socket.socket) -> None:
-        fds: list[int] = []
-        while True:
-            raw, more, _, _ = socket.recv_fds(end, 4096, 1)
-            fds += more
-            if not raw:
-                return
-            for line in raw.splitlines():
-                request = json.loads(line)
-                name = request["execute"]
-                self.asked.append(name)
-                answer: dict[str, Any] = {"return": {}}
-                if name == self._refuses:
-                    answer = {"error": {"class": "GenericError", "desc": "not today"}}
-                end.sendall(json.dumps({**answer, "id": request["id"]}).encode() + b"\n")
-                if name == "getfd":
-                    with contextlib.suppress(OSError):  # opened for reading in a fork
-                        os.write(fds[-1], b"device state")
-                    os.close(fds.pop())
-                if name.startswith("migrate") and "uri" in request.get("arguments", {}):
-                    for status in ("setup", "active", self._ends):
-                        event = {"event": "MIGRATION", "data": {"status": status}}
-                        end.sendall(json.dumps(event).encode() + b"\n")
 
 
 SAVING = ["qmp_capabilities", "stop", "migrate-set-capabilities", "getfd", "migrate"]
