@@ -2,34 +2,22 @@
 /*
  * Does each thing that concerns a container again and again: its first
  * allocation in the kernel fails, then its second, and so on until nothing
- * fails any more (/proc/self/fail-nth, lib/fault-inject.c). Prints a line for
- * each time,
- *
- *	STEP N ERRNO STATE LOST
- *
- * N is the allocation that failed, or "end" for the time when none did; ERRNO
- * a name, 0 for none; STATE what was found afterwards, when nothing fails;
- * LOST how many records the kernel lost meanwhile. An id that was refused is
- * written once more before the line is printed.
+ * fails any more. Prints a line for each time, as fault.h says. An id that was
+ * refused is written once more before the line is printed.
  *
  * The one argument is the first of the ids that it uses, one for each step.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "netlink.h"
+#include "fault.h"
 
-#define FAILED		2
-#define NTH_MAX		2000
 #define NEVER		1000000	/* more than anything allocates */
 #define TAIL		40	/* of what makes a network namespace */
 #define EXITS		20
@@ -37,71 +25,8 @@
 
 static const char contid[] = "audit_containerid";
 static const char capcontid[] = "audit_capcontainerid";
-static int nth_file = -1;
-
-static _Noreturn void stop(const char *what)
-{
-	perror(what);
-	exit(FAILED);
-}
-
-/* -- allocations that fail --------------------------------------------- */
-
-/* From now on: each task has a file of its own. */
-static void own_faults(void)
-{
-	nth_file = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
-	if (nth_file < 0)
-		stop("/proc/self/fail-nth");
-}
-
-static void arm(unsigned int nth)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", nth);
-
-	if (write(nth_file, text, len) != len)
-		stop("arming");
-}
-
-/* How many allocations later it would have failed; 0 when one did. */
-static unsigned int disarm(void)
-{
-	char text[16] = "";
-
-	if (pread(nth_file, text, sizeof(text) - 1, 0) <= 0)
-		stop("disarming");
-	arm(0);
-	return strtoul(text, NULL, 10);
-}
 
 /* -- what is looked at --------------------------------------------------- */
-
-/* The reply comes from a thread of the kernel's. */
-static unsigned int lost(void)
-{
-	struct {
-		struct nlmsghdr head;
-		struct audit_status status;
-		char more[256];
-	} got = {
-		.head.nlmsg_len = NLMSG_LENGTH(0),
-		.head.nlmsg_type = AUDIT_GET,
-		.head.nlmsg_flags = NLM_F_REQUEST,
-	};
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	int fd = audit_socket();
-
-	if (fd < 0 || sendto(fd, &got, got.head.nlmsg_len, 0,
-			     (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		stop("AUDIT_GET");
-	do {
-		if (recv(fd, &got, sizeof(got), 0) < 0)
-			stop("AUDIT_GET's reply");
-	} while (got.head.nlmsg_type != AUDIT_GET);
-	close(fd);
-	return got.status.lost;
-}
 
 static int open_file(pid_t pid, const char *name, int flags)
 {
@@ -139,17 +64,6 @@ static const char *decimal(uint64_t value)
 
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
 	return text;
-}
-
-static void say(const char *step, unsigned int nth, bool failed, int err,
-		const char *state, unsigned int before)
-{
-	char number[16];
-
-	snprintf(number, sizeof(number), "%u", nth);
-	printf("%s %s %s %s %u\n", step, failed ? number : "end",
-	       audit_errno_name(err), state, lost() - before);
-	fflush(stdout);
 }
 
 /* -- tasks --------------------------------------------------------------- */
@@ -346,19 +260,6 @@ static int moves(uint64_t id, unsigned int nth)
 		nth++;
 	} while (!left);
 	return 0;
-}
-
-/*
- * ENOBUFS stands for no answer: the kernel could not make it, or could not
- * remember its sender's address for an audited recvfrom(2), which is ENOMEM.
- */
-static int ask(int fd, int type, const void *data, size_t len)
-{
-	struct audit_answer answer;
-
-	if (audit_ask_data(fd, type, data, len, &answer))
-		return ENOBUFS;
-	return answer.err;
 }
 
 static int rules(uint64_t id, unsigned int nth)
