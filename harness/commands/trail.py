@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from harness.errors import HarnessError, UsageError
-from harness.report import evidence, terminal
+from harness.plain import clean
+from harness.report import terminal
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _follow(options: argparse.Namespace, asked: Asked) -> int:
             rows = questions.events(model, replace(asked, among=whole)).rows if whole else []
             for row in rows:
                 text = json.dumps(row) if options.json else "  ".join(show(row) for show in shape)
-                sys.stdout.write(evidence.clean(text) + "\n")
+                sys.stdout.write(clean(text) + "\n")
             sys.stdout.flush()
             for note in tail.index.seen.notes[noted:]:
                 terminal.print_line(note, Console(stderr=True))

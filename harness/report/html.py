@@ -17,6 +17,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness import plain
 from harness.model import ArmResult, Check, Expect, Kernel, Outcome, RunResult, ScenarioResult
 from harness.report import evidence, terminal
 
@@ -299,9 +300,7 @@ def _compare_file(name: str, arms: Sequence[ArmView]) -> Comparison:
 
 def clean(value: object) -> object:
     """What a template prints: text that a guest may have had a hand in is cleaned first."""
-    return (
-        value if isinstance(value, Markup) or not isinstance(value, str) else evidence.clean(value)
-    )
+    return value if isinstance(value, Markup) or not isinstance(value, str) else plain.clean(value)
 
 
 def _spell(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from harness.model import ArmResult, Outcome, RunResult, ScenarioResult
+from harness.plain import one_line
 from harness.report import evidence
 
 CONSOLE_LINES = 100
@@ -74,4 +75,4 @@ def _verdict_case(one: ScenarioResult) -> ET.Element:
 
 
 def _attribute(text: str) -> str:
-    return evidence.one_line(text)
+    return one_line(text)

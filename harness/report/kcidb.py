@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.model import ArmResult, Host, Kernel, Outcome, RunResult, Verdict
+from harness.plain import one_line
 from harness.report import as_json, evidence
 from harness.workspace import digest
 
@@ -98,7 +99,7 @@ def _test(arm: ArmResult, verdict: Verdict, build_id: str, result: RunResult) ->
         "build_id": build_id,
         "path": f"nsaudit.{re.sub('[^A-Za-z0-9_-]', '_', arm.arm.scenario)}",
         "status": "PASS" if arm.as_expected else _STATUSES.get(arm.outcome, "FAIL"),
-        "comment": evidence.one_line(arm.signature),
+        "comment": one_line(arm.signature),
         "start_time": result.started,
         "duration": round(arm.seconds, 3),
         "environment": _environment(result.host),
@@ -121,7 +122,7 @@ def _test(arm: ArmResult, verdict: Verdict, build_id: str, result: RunResult) ->
 
 def _environment(host: Host) -> Json:
     return {
-        "comment": evidence.one_line(f"QEMU guest by {host.accelerator}: {host.why}"),
+        "comment": one_line(f"QEMU guest by {host.accelerator}: {host.why}"),
         "misc": {
             "accelerator": host.accelerator,
             "cpu_model": host.cpu_model,
@@ -145,4 +146,4 @@ def _run_name(result: RunResult) -> str:
 
 
 def _id(*parts: str) -> str:
-    return f"{ORIGIN}:{'/'.join(evidence.one_line(part) for part in parts)}"
+    return f"{ORIGIN}:{'/'.join(one_line(part) for part in parts)}"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from harness.model import ArmResult, Outcome, RunResult, ScenarioResult
+from harness.plain import one_line
 from harness.report import evidence
 
 _DIRECTIVES = {
@@ -66,7 +67,7 @@ def _arm(arm: ArmResult, number: int) -> Iterator[str]:
         yield f"#   {line}"
     directive = "" if arm.as_expected else _DIRECTIVES.get(arm.outcome, "")
     if directive:
-        directive = f" # {directive} {evidence.one_line(arm.signature)}"
+        directive = f" # {directive} {one_line(arm.signature)}"
     # A skipped test is ok to every parser; the verdict of its scenario is not.
     ok = arm.as_expected or arm.outcome is Outcome.SKIP
     yield _result(ok, number, arm.arm.stack) + directive
@@ -78,4 +79,4 @@ def _result(ok: bool, number: int, name: str) -> str:
 
 def _name(text: str) -> str:
     # A number sign would begin a directive.
-    return evidence.one_line(text).replace("#", "_")
+    return one_line(text).replace("#", "_")

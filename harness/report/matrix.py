@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.model import ArmResult, MatrixResult, MatrixRow, Outcome
+from harness.plain import one_line
 from harness.report import as_json, evidence, html, terminal
 
 _WIDTH = 80
@@ -109,7 +110,7 @@ def print_matrix(result: MatrixResult, console: Console) -> None:
     for row, cells in zip(result.rows, rows, strict=True):
         table.add_row(
             Text(f"{row.number:04}"),
-            Text(_cut(evidence.one_line(row.check.subject), room)),
+            Text(_cut(one_line(row.check.subject), room)),
             *(Text(cell, _gate_style(cell)) for cell in cells),
             *(_cell(row.arms.get(name), narrow=narrow) for name in result.scenarios),
         )
@@ -125,7 +126,7 @@ def print_matrix(result: MatrixResult, console: Console) -> None:
             f"W=1 is not known of {numbers}: --warnings builds what is missing", console
         )
     for line in result.faults:
-        console.print(Text(evidence.one_line(line), "bold red"), soft_wrap=True)
+        console.print(Text(one_line(line), "bold red"), soft_wrap=True)
     style = "bold red" if result.faults else "bold green"
     console.print(Text(summarise(result), style), soft_wrap=True)
 

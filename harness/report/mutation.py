@@ -8,7 +8,8 @@ from collections import Counter
 from rich.console import Console
 
 from harness.model import Fate, Mutant, MutationResult
-from harness.report import evidence, terminal
+from harness.plain import one_line
+from harness.report import terminal
 
 # How many lines of a hunk the terminal shows; the rest is counted.
 _SHOWN = 12
@@ -43,7 +44,7 @@ def render_json(result: MutationResult) -> str:
 def describe(one: Mutant) -> str:
     """A hunk in one line."""
     by = f" by {one.by}" if one.by else ""
-    return evidence.one_line(f"{one.place} {one.fate}{by}: {one.why}")
+    return one_line(f"{one.place} {one.fate}{by}: {one.why}")
 
 
 def print_result(result: MutationResult, console: Console) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import ArmResult, Outcome, RunResult, ScenarioResult, Verdict
+from harness.plain import clean
 from harness.report import evidence
 
 _UNSURE = (Outcome.SKIP, Outcome.MISS)
@@ -131,4 +132,4 @@ def _say(text: str, console: Console, style: str = "") -> None:
 
 
 def _text(text: str, style: str = "") -> Text:
-    return Text(evidence.clean(text), style)
+    return Text(clean(text), style)

@@ -12,7 +12,7 @@ import harness
 ROOT = Path(harness.__file__).parent
 # Left to right; a module may import its own room and those before it.
 ROOMS = (
-    ("model", "errors"),
+    ("model", "errors", "plain"),
     ("workspace", "proc", "slots"),
     ("debian", "cc"),
     ("kernel",),

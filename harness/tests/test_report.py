@@ -28,6 +28,7 @@ from harness.model import (
     ScenarioResult,
     Verdict,
 )
+from harness.plain import clean
 from harness.report import as_json, evidence, html, junit, kcidb, ktap, terminal
 
 GOOD, BROKEN, FEATURE = "vanilla-6.12", "unfixed-6.12", "feature-6.12"
@@ -184,11 +185,12 @@ def mixed(folder: Path) -> RunResult:
         ("a=1\x1db=2", "a=1 b=2"),
         ("\ud800\ufffe", ""),
         ("evil\u202egnp\u2028", "evilgnp"),
+        ("\u061c\u200e\u200f\u202a\u202d\u2066\u2069.", "."),
         ("kept: \t ä € 🙂", "kept: \t ä € 🙂"),
     ],
 )
 def test_what_drives_a_terminal_is_removed(raw: str, safe: str) -> None:
-    assert evidence.clean(raw) == safe
+    assert clean(raw) == safe
 
 
 def test_the_end_of_a_file_is_kept(tmp_path: Path) -> None:

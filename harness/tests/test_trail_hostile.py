@@ -42,6 +42,8 @@ def comm(value: str) -> tuple[str, ...]:
 
 HEX = b"evil\nline \x1b[31m\x07<b>".hex().upper()
 LONG = "A" * (1 << 20)
+# What a terminal or a browser obeys and does not show.
+OBEYED = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 # Each is one event of MINE, whatever it says.
 EVENTS: dict[str, tuple[str, ...]] = {
     "a forged record in a message": user(FORGED),
@@ -49,6 +51,9 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "a message with quotes": user("a' b=\"c' d=\""),
     "a message that ends like a numbered record": user("x record=2"),
     "a message with the separator": user("x \x1dcontid=4712 record=1"),
+    "marks that reorder what is shown": user(
+        "login \u202e1174 \u2066dr\u2069 \u200f\u2028of\x9bk\x85"
+    ),
     "a newline, an escape and a tag, in hex": comm(HEX),
     "a tag": comm('"<script>alert(1)</script>"'),
     "what looks like a field": comm('"contid=4712"'),
@@ -121,7 +126,7 @@ def test_a_terminal_gets_no_control_characters(
     for words in (["--json"], []):
         assert cli._main(["trail", "events", str(log), *words]) == 0
         out = capsys.readouterr().out
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
+        assert not re.search(OBEYED, out)
         assert words or max(map(len, out.splitlines())) < 1000
         # Two births, and no line that a comm began.
         assert sum("4711" in line for line in out.splitlines()) >= len(EVENTS) + 3
@@ -140,13 +145,19 @@ def test_json_and_parquet_have_all_of_it(log: Path, tmp_path: Path) -> None:
 
 
 def test_the_page_is_small_and_harmless(model: Model) -> None:
-    text = page.render(model, Asked(), [])
+    text = page.render(model, Asked(), ["host \u202e1174"])
     assert len(text) < 1 << 18
     assert "<script>alert" not in text
     assert "<b>" not in text
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text)
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text)
-    assert len(json.loads(data)["events"]) == len(EVENTS) + 4
+    told = json.loads(data)
+    assert len(told["events"]) == len(EVENTS) + 4
+    rows = [*told["events"], *told["stays"]]
+    values = [value for row in rows for value in (*row.values(), *row.get("records", ()))]
+    # In the page, and in what its script sets as text.
+    assert not re.search(OBEYED, text + "".join(one for one in values if isinstance(one, str)))
+    assert [one for one in values if isinstance(one, str) and "login 1174 dr ofk" in one]
+    assert "<li>host 1174</li>" in text
 
 
 def test_a_log_without_rights_is_told(

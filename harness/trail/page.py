@@ -2,7 +2,8 @@
 
 The page is one file that loads nothing. What came from logs is hostile: Jinja escapes it, the
 script takes it from JSON in which no ``<`` is left and only ever sets it as text, and a
-content security policy lets no other script run. Without a script there is still the table.
+content security policy lets no other script run. What would reorder or hide what is shown is
+removed, as it is on a terminal. Without a script there is still the table.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.plain import clean
 from harness.trail import questions
 from harness.trail.model import Model
 from harness.trail.questions import Asked
@@ -71,10 +73,9 @@ def _event(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _clean(value: Any) -> Any:
-    """Bytes that are not UTF-8 as \\xNN, control characters as signs for them."""
+    """Each text as it is safe to show; bytes that are not UTF-8 as \\xNN."""
     if isinstance(value, str):
-        text = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return "".join(chr(0x2400 + ord(one)) if ord(one) < 0x20 else one for one in text)
+        return clean(value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
     if isinstance(value, Mapping):
         return {name: _clean(one) for name, one in value.items()}
     if isinstance(value, Sequence):
