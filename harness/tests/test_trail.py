@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -372,12 +373,32 @@ def test_rotated_and_compressed_logs_are_one_stream(two_hosts: Path) -> None:
     whole = (folder / "audit.log").read_bytes()
     plain = ask("events", two_hosts)
     lines = whole.splitlines(keepends=True)
-    (folder / "audit.log").write_bytes(b"".join(lines[9:]))
-    (folder / "audit.log.1.xz").write_bytes(lzma.compress(b"".join(lines[6:9])))
-    (folder / "audit.log.2.gz").write_bytes(gzip.compress(b"".join(lines[3:6])))
-    with pa.CompressedOutputStream(str(folder / "audit.log.10.zst"), "zstd") as file:
-        file.write(b"".join(lines[:3]))
+    (folder / "audit.log").write_bytes(b"".join(lines[10:]))
+    (folder / "audit.log.1.bz2").write_bytes(bz2.compress(b"".join(lines[8:10])))
+    (folder / "audit.log.2.xz").write_bytes(lzma.compress(b"".join(lines[6:8])))
+    (folder / "audit.log.3.gz").write_bytes(gzip.compress(b"".join(lines[4:6])))
+    for name, codec, part in (("4.lz4", "lz4", lines[2:4]), ("10.zst", "zstd", lines[:2])):
+        with pa.CompressedOutputStream(str(folder / f"audit.log.{name}"), codec) as file:
+            file.write(b"".join(part))
     assert ask("events", two_hosts) == plain
+
+
+def test_a_rotation_that_cannot_be_read_is_counted(two_hosts: Path) -> None:
+    folder = two_hosts / "alpha"
+    for name in ("audit.log.1.lzo", "audit.log.2.lzo", "audit.log.old"):
+        (folder / name).write_bytes(b"?")
+    first, old = folder / "audit.log.1.lzo", folder / "audit.log.old"
+    log = folder / "audit.log"
+    wanted = [f"2 files that end in .lzo are not read, first {first}"]
+    # A shell may have named them one by one, and such a name need not be that of a rotation.
+    assert find_sources([str(log), str(first), str(folder / "audit.log.2.lzo")]).notes == wanted
+    assert [one.path for one in find_sources([str(old)]).sources] == [old]
+    found = find_sources([str(two_hosts)])
+    assert found.notes == [*wanted, f"1 file that ends in .old is not read: {old}"]
+    assert [one.path for one in found.sources] == [log, two_hosts / "beta/audit.log"]
+    log.unlink()
+    with pytest.raises(UsageError, match=f"no audit log in .*\n  {wanted[0]}"):
+        find_sources([str(folder)])
 
 
 def test_the_same_log_twice_is_read_once(two_hosts: Path) -> None:

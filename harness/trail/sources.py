@@ -2,12 +2,14 @@
 
 A place is a file or a folder, with ``HOST=`` before it when everything in it is of that host.
 In a folder, at any depth, ``audit*.log`` and ``records*.log`` are logs, with what logrotate
-and auditd append: ``.1`` (the higher, the older), ``-20261125``, ``.gz``, ``.xz``, ``.zst``.
-Logs of one folder and one name are one stream, the oldest first.
+and auditd append: ``.1`` (the higher, the older), ``-20261125``, and an ending of ``PACKED``.
+Logs of one folder and one name are one stream, the oldest first. What is called like one, and
+ends otherwise, is not read, and counted.
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import os
@@ -19,9 +21,12 @@ from typing import BinaryIO, cast
 
 from harness.errors import UsageError
 
+# What compressed logs end in that can be read, and some that cannot, by whatever name.
+PACKED = (".bz2", ".gz", ".lz4", ".xz", ".zst")
+_UNREAD = (".7z", ".br", ".lz", ".lzma", ".lzo", ".sz", ".z", ".zip", ".Z")
 _NAME = re.compile(
     r"(?P<stem>.+?\.log)(?:[.-](?P<date>\d{8}(?:-\d+)?)|\.(?P<number>\d{1,7}))?"
-    r"(?:\.(?:gz|xz|zst))?"
+    rf"(?:{'|'.join(map(re.escape, PACKED))})?"
 )
 _IN_FOLDER = re.compile(r"(?:audit|records).*\.log.*")
 _HOST = re.compile(r"(?P<host>[^/=]+)=(?P<path>.+)", re.DOTALL)
@@ -131,10 +136,16 @@ def _head(path: Path) -> bytes:
 
 def _list(places: Sequence[str], notes: list[str]) -> Iterator[tuple[Path, str, bool]]:
     """Each log at some places, its host, and whether that was said."""
+    unread: dict[str, list[Path]] = {}
     for place in places:
         host, root = _split(place)
-        for path in _logs_at(root, notes):
+        for path in _logs_at(root, notes, unread):
             yield path, host or path.absolute().parent.name or "host", bool(host)
+    for ending, paths in unread.items():
+        if len(paths) == 1:
+            notes.append(f"1 file that ends in {ending} is not read: {paths[0]}")
+        else:
+            notes.append(f"{len(paths)} files that end in {ending} are not read, first {paths[0]}")
 
 
 def _key(host: str, path: Path) -> tuple[str, str, str]:
@@ -143,7 +154,7 @@ def _key(host: str, path: Path) -> tuple[str, str, str]:
 
 def names_containers(folder: Path) -> bool:
     """Whether some log in a folder may name a container: a quick look, without an engine."""
-    for path in _logs_at(folder, []):
+    for path in _logs_at(folder, [], {}):
         with open_source(path) as file:
             if _TELLING.search(file.read()):
                 return True
@@ -152,14 +163,16 @@ def names_containers(folder: Path) -> bool:
 
 def open_source(path: Path) -> BinaryIO:
     """The content of a log, decompressed. Raises OSError, EOFError or LZMAError while read."""
-    if path.name.endswith(".gz"):
+    if path.suffix == ".gz":
         return cast("BinaryIO", gzip.open(path))
-    if path.name.endswith(".xz"):
+    if path.suffix == ".bz2":
+        return cast("BinaryIO", bz2.open(path))
+    if path.suffix == ".xz":
         return cast("BinaryIO", lzma.open(path))
-    if path.name.endswith(".zst"):
+    if codec := {".lz4": "lz4", ".zst": "zstd"}.get(path.suffix):
         import pyarrow as pa
 
-        return cast("BinaryIO", pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+        return cast("BinaryIO", pa.CompressedInputStream(pa.OSFile(str(path)), codec))
     return path.open("rb")
 
 
@@ -183,11 +196,14 @@ def _split(place: str) -> tuple[str, Path]:
     return "", Path(place)
 
 
-def _logs_at(root: Path, notes: list[str]) -> Iterator[Path]:
+def _logs_at(root: Path, notes: list[str], unread: dict[str, list[Path]]) -> Iterator[Path]:
+    """The logs at a place. ``unread`` gets what is called like one, by its ending."""
     if not root.exists():
         raise UsageError(f"there is no {root}", hint="PATH or HOST=PATH")
     if not root.is_dir():
-        if os.access(root, os.R_OK):
+        if root.suffix in _UNREAD:
+            unread.setdefault(root.suffix, []).append(root)
+        elif os.access(root, os.R_OK):
             yield root
         else:
             notes.append(f"{root} cannot be read: permission denied")
@@ -199,12 +215,15 @@ def _logs_at(root: Path, notes: list[str]) -> Iterator[Path]:
     for folder, below, names in os.walk(root, onerror=refuse):
         below.sort()
         for name in sorted(names):
-            if _IN_FOLDER.fullmatch(name) and _NAME.fullmatch(name):
-                path = Path(folder, name)
-                if os.access(path, os.R_OK):
-                    yield path
-                else:
-                    notes.append(f"{path} cannot be read: permission denied")
+            if not _IN_FOLDER.fullmatch(name):
+                continue
+            path = Path(folder, name)
+            if not _NAME.fullmatch(name):
+                unread.setdefault(path.suffix, []).append(path)
+            elif os.access(path, os.R_OK):
+                yield path
+            else:
+                notes.append(f"{path} cannot be read: permission denied")
 
 
 def _parts(path: Path) -> tuple[str, str, int]:

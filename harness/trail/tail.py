@@ -23,7 +23,7 @@ from harness.trail.index import Index, Intake, Seen, mark, pick
 from harness.trail.lines import Reader
 from harness.trail.model import KEY, Model
 from harness.trail.questions import Key
-from harness.trail.sources import Source, find_more, find_sources, identify
+from harness.trail.sources import PACKED, Source, find_more, find_sources, identify
 from harness.workspace import Workspace
 
 _STEP = 1 << 16
@@ -83,7 +83,7 @@ class Tail:
     def _add(self, sources: Iterable[Source]) -> None:
         for one in sources:
             number = len(self.index.sources)
-            if one.path.suffix in (".gz", ".xz", ".zst"):
+            if one.path.suffix in PACKED:
                 self.index.sources.append(one)
                 self._intake.take(number, one)
                 continue
