@@ -478,7 +478,28 @@ def test_a_folder_without_rights_is_told(two_hosts: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "scandir", refuse)
     model = read(two_hosts)
     assert told(ask("hosts", model), "host") == [("alpha",)]
-    assert model.index.seen.notes == [f"{closed} cannot be read: Permission denied"]
+    note = f"{closed} cannot be read: Permission denied"
+    assert model.index.seen.notes == [note]
+    with pytest.raises(UsageError, match=f"there is no audit log in {closed}\n  {note}"):
+        find_sources([str(closed)])
+
+
+def test_what_is_in_a_folder_without_rights_is_told(
+    two_hosts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = two_hosts / "beta"
+    real = Path.stat
+
+    def refuse(path: Path, **how: Any) -> os.stat_result:
+        if path.parent == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    for place in (str(closed / "audit.log"), f"web={closed / 'audit.log'}"):
+        with pytest.raises(UsageError, match=f"{closed}/audit.log cannot be read: Permission"):
+            find_sources([place])
+    assert len(find_sources([str(closed / "audit.log"), str(two_hosts / "alpha")]).sources) == 1
 
 
 def test_lists_of_containers() -> None:

@@ -14,6 +14,7 @@ import gzip
 import lzma
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,9 +199,14 @@ def _split(place: str) -> tuple[str, Path]:
 
 def _logs_at(root: Path, notes: list[str], unread: dict[str, list[Path]]) -> Iterator[Path]:
     """The logs at a place. ``unread`` gets what is called like one, by its ending."""
-    if not root.exists():
-        raise UsageError(f"there is no {root}", hint="PATH or HOST=PATH")
-    if not root.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"there is no {root}", hint="PATH or HOST=PATH") from error
+    except OSError as error:
+        notes.append(f"{root} cannot be read: {error.strerror}")
+        return
+    if not is_folder:
         if root.suffix in _UNREAD:
             unread.setdefault(root.suffix, []).append(root)
         elif os.access(root, os.R_OK):
