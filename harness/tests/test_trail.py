@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ def end(second: int, serial: int, contid: str, opid: int) -> str:
     return event(second, serial, f"UNKNOWN[1344] op=drop opid={opid} contid=-1 old-contid={contid}")
 
 
+def weave(*events: str) -> str:
+    """Events as they come from several cores: a record of each in turn."""
+    lines = [text.splitlines(keepends=True) for text in events]
+    return "".join("".join(turn) for turn in zip_longest(*lines, fillvalue=""))
+
+
 def write(folder: Path, *texts: str, host: str = "alpha", name: str = "audit.log") -> Path:
     path = folder / host / name
     path.parent.mkdir(exist_ok=True)
@@ -116,6 +123,10 @@ EXITING = f"UNKNOWN[1341] {SPACES.format('?', '?', 4026532177)}"
 GONE = "UNKNOWN[1343] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
 # More than is shown of a damaged line; one record may have 8970 bytes.
 CROWD = ",".join(str(number) for number in range(9000, 9400))
+WHERE = ('CWD cwd="/"', 'PATH item=0 name="/etc/passwd" inode=1 nametype=NORMAL')
+# What auditd appends with log_format = ENRICHED: the names for the numbers of a record.
+NAMES = '\x1dARCH=x86_64 SYSCALL=openat AUID="{}" UID="root"'
+ENRICHED = call(101, rest=f" record=1{NAMES.format('anna')}")
 # What was logged on which host; each tells a story of its own.
 SCENES: dict[str, tuple[str, ...]] = {
     "alpha": ALPHA,
@@ -178,6 +189,45 @@ SCENES: dict[str, tuple[str, ...]] = {
         event(2, 3, *inside("81", call(105, rest=" record=1"))),
         end(3, 4, "81", 101),
         birth(4, 5, "81", 110),
+    ),
+    # The first numbers of a boot differ by more than half, and yet all are of one kernel.
+    "woven": (
+        weave(birth(0, 1, "71", 101), birth(0, 2, "72", 102), event(0, 9, call(9), *WHERE * 3)),
+        weave(
+            event(1, 10, *inside("71", call(101, "cp", rest=" record=1"), *WHERE)),
+            event(1, 11, *inside("72", call(102, "mv", rest=" record=1"), *WHERE)),
+            event(1, 12, call(9, "sshd"), *WHERE),
+        ),
+        # The record that names the container comes last, and behind another one's.
+        weave(
+            event(2, 13, call(101, "cp", rest=" record=1"), *inside("71")),
+            event(2, 14, call(102, "mv", rest=" record=1"), *inside("72")),
+        ),
+    ),
+    "woven-two": tuple(
+        weave(event(n, 1 + 4 * n, call(5), *WHERE), event(n, 3 + 8 * n, call(5), *WHERE))
+        for n in range(3)
+    ),
+    "enriched": (
+        event(
+            *(0, 1),
+            "UNKNOWN[1344] op=set opid=101 contid=95 old-contid=-1\x1dOPID=x",
+            call(100, "runc", rest=NAMES.format("anna")),
+        ),
+        event(1, 2, *inside("95", ENRICHED)),
+        event(
+            *(2, 3),
+            *inside(
+                "95\x1dID=x", ENRICHED.replace("anna", "ben").replace("auid=1000", "auid=1001")
+            ),
+            *inside(
+                "96",
+                'OBJ_PID opid=12 oauid=1000 ouid=0 ocomm="x" record=2\x1dOAUID="anna" OUID="root"',
+                number=2,
+            ),
+        ),
+        event(3, 4, call(7, "sshd", rest=NAMES.format("anna"))),
+        event(4, 5, call(101, rest=f" record=1{NAMES.format('anna')}")),
     ),
     "silent": (event(0, 1, call(55)),),
     "crowded": (event(0, 1, *inside(CROWD, call(9, "caf\u00e9", rest=" record=1"))),),
@@ -329,6 +379,49 @@ def test_a_task_that_is_let_in_is_no_birth(answers: Answers) -> None:
     assert told(rows, "events", "moved") == [(1, ""), (0, "set again")]
     assert [row["ended"][17:19] for row in rows] == ["43", ""]
     assert [row["by"] for row in rows] == ["runc[100] for 1000", "runc[109] for 1000"]
+
+
+def test_woven_events_keep_their_records(world: Model, answers: Answers) -> None:
+    rows = answers("events", "woven")
+    assert told(rows, "serial", "container", "role", "comm") == [
+        (1, "71", "birth", "runc"),
+        (2, "72", "birth", "runc"),
+        (9, "", "", "cat"),
+        (10, "71", "subject", "cp"),
+        (11, "72", "subject", "mv"),
+        (12, "", "", "sshd"),
+        (13, "71", "subject", "cp"),
+        (14, "72", "subject", "mv"),
+    ]
+    assert [len(row["records"]) for row in rows] == [2, 2, 7, 4, 4, 3, 2, 2]
+    for row in rows:
+        assert all(f":{row['serial']}):" in text for text in row["records"])
+    assert told(answers("containers", "woven"), "container", "events") == [("71", 2), ("72", 2)]
+    assert told(answers("hosts", "woven", "woven-two"), "host", "boot") == [
+        ("woven", 1),
+        ("woven-two", 1),
+    ]
+    assert not [note for note in world.index.seen.notes if note.startswith("woven")]
+
+
+def test_enriched_records_name_containers_and_logins(world: Model, answers: Answers) -> None:
+    assert told(answers("events", "enriched"), "serial", "container", "role", "reason") == [
+        (1, "95", "birth", "id"),
+        (2, "95", "subject", "id"),
+        (3, "95", "subject", "id"),
+        (3, "96", "target", "id"),
+        (4, "", "", "host"),
+        (5, "95", "subject", "descent"),
+    ]
+    assert told(answers("containers", "enriched"), "container", "by") == [
+        ("95", "runc[100] for anna"),
+        ("96", ""),
+    ]
+    rows = ask("events", world, host="enriched", auid="anna")
+    assert told(rows, "serial", "auid") == [(n, "1000") for n in (1, 2, 4, 5)]
+    rows = ask("events", world, host="enriched", auid="ben", container="95")
+    assert told(rows, "serial", "auid") == [(3, "1001")]
+    assert ask("events", world, auid="an") == []
 
 
 def test_a_long_list_is_read_to_its_end(answers: Answers) -> None:

@@ -123,7 +123,18 @@ def _falls(serial: Ints, time_ms: Ints, boot: Boot | None) -> tuple[Ints, int]:
     # After the last one nothing is known: it had better be later.
     stays = np.append(numbers[1:] * _FALL < before[:-1], times[-1] > time_before[-1])
     low = numbers * _FALL < before
+    if low.any():
+        low &= ~_seen_before(numbers, times)
     return first[low & stays], int(np.count_nonzero(low & ~stays & (times >= time_before)))
+
+
+def _seen_before(numbers: Ints, times: Ints) -> Bools:
+    """Whether the event is one of those before it: the records of several come by turns."""
+    order = np.lexsort((numbers, times))
+    alike = (np.diff(numbers[order]) == 0) & (np.diff(times[order]) == 0)
+    seen = np.zeros(len(order), dtype=np.bool_)
+    seen[order[1:][alike]] = True
+    return seen
 
 
 def _with_daemon(at: int, daemon: Bools) -> int:

@@ -26,6 +26,9 @@ LOST = "its CONTAINER_ID is missing, and nothing else tells"
 DAMAGED = "a record of it is damaged"
 PACKET = "it is a packet's, and its kernel only names the namespaces of tasks"
 
+# Up to a blank, or to what an enriching auditd appends.
+_VALUE = r"([^\s\x1d]+)"
+
 _ATTRIBUTED = {
     **{"boot": "int32", "time_ms": "int64", "serial": "int64", "container": "string"},
     **{"parents": "string", "role": "string", "reason": "string"},
@@ -86,7 +89,7 @@ class Model:
         named = self._texts("CONTAINER_ID", "CONTAINER_OP").text
         found: set[str] = set()
         for name in ("contid", "old-contid"):
-            expr = named.re_extract(rf" {name}=(\S+)", 1).name("list").as_table().distinct()
+            expr = named.re_extract(rf" {name}={_VALUE}", 1).name("list").as_table().distinct()
             found |= {row["list"] for row in self.rows(expr)}
         rows = [
             {"list": text, "container": own, "parents": parents}
@@ -126,7 +129,9 @@ class Model:
         return self._keep("by_id", self._make_by_id)
 
     def _make_by_id(self) -> Any:
-        ids = self._texts("CONTAINER_ID").mutate(list=ibis._.text.re_extract(r" contid=(\S+)", 1))
+        ids = self._texts("CONTAINER_ID").mutate(
+            list=ibis._.text.re_extract(rf" contid={_VALUE}", 1)
+        )
         marks = self._texts("OBJ_PID", "NETFILTER_PKT")
         marks = marks.select(
             *KEY,
@@ -153,11 +158,11 @@ class Model:
         refused = {(one.boot, one.serial) for one in self.births if one.refused}
         ops = self._texts("CONTAINER_OP")
         ops = ops.mutate(
-            verb=ops.text.re_extract(r" op=(\S+)", 1),
+            verb=ops.text.re_extract(rf" op={_VALUE}", 1),
             list=ibis.ifelse(
                 ops.text.contains(" op=drop "),
-                ops.text.re_extract(r" old-contid=(\S+)", 1),
-                ops.text.re_extract(r" contid=(\S+)", 1),
+                ops.text.re_extract(rf" old-contid={_VALUE}", 1),
+                ops.text.re_extract(rf" contid={_VALUE}", 1),
             ),
         )
         refusals = self.index.engine.make(
