@@ -23,7 +23,8 @@ from harness import cli
 from harness.errors import UsageError
 from harness.trail import page, questions
 from harness.trail.engine import open_engine
-from harness.trail.index import Index, read_logs
+from harness.trail.index import Index, Intake, Seen, mark, pick, read_logs
+from harness.trail.lines import Reader
 from harness.trail.model import LOST, NO_SPEECH, PACKET, Model, split_list
 from harness.trail.names import Names, read_names
 from harness.trail.questions import Answer, Asked
@@ -492,6 +493,18 @@ def test_a_rotation_that_cannot_be_read_is_counted(two_hosts: Path) -> None:
     log.unlink()
     with pytest.raises(UsageError, match=f"no audit log in .*\n  {wanted[0]}"):
         find_sources([str(folder)])
+
+
+def test_there_may_be_more_files_than_16_bits_can_number(tmp_path: Path) -> None:
+    (source,) = find_sources([str(write(tmp_path, *ALPHA))]).sources
+    reader = Reader(Workspace.default(), mark, pick)
+    intake = Intake(reader, Seen())
+    intake.take(40_000, source)
+    index = Index(engine=open_engine(), sources=[], kinds=reader.kinds, seen=intake.seen)
+    index.load(intake)
+    for name in ("lines", "texts"):
+        table = index.table(name)
+        assert index.engine.rows(table.select("file").distinct()) == [{"file": 40_000}]
 
 
 def test_the_same_log_twice_is_read_once(two_hosts: Path) -> None:

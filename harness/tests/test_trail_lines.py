@@ -150,6 +150,16 @@ def test_many_nodes_in_one_file() -> None:
     assert [row[1] for row in read(data)] == [f"host{number}" for number in range(40)]
 
 
+def test_more_words_than_16_bits_can_number() -> None:
+    reader = Reader(Workspace.default())
+    for words in (reader.kinds, reader.nodes):
+        words.update((b"word%d" % number, number) for number in range(40_000))
+    odd = CALL.replace(b"SYSCALL", b"CWD").replace(b'comm="', b'comm="a" "')
+    (block,) = reader.read(io.BytesIO(b"node=a " + CALL + b"\nnode=b " + odd + b"\n"))
+    assert block.node.tolist() == [40_000, 40_001]
+    assert block.kind.tolist() == [40_000, 40_001]
+
+
 def test_a_line_without_end_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "LONGEST_LINE", 1000)
     monkeypatch.setattr(reading, "BLOCK", 600)

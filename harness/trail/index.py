@@ -28,10 +28,10 @@ from harness.workspace import Workspace
 
 LINES = pa.schema(
     [
-        ("file", pa.int16()),
+        ("file", pa.int32()),
         ("number", pa.int32()),
         ("boot", pa.int32()),
-        ("kind", pa.int16()),
+        ("kind", pa.int32()),
         ("time_ms", pa.int64()),
         ("serial", pa.int64()),
         ("place", pa.int64()),
@@ -41,7 +41,7 @@ LINES = pa.schema(
 )
 TEXTS = pa.schema(
     [
-        ("file", pa.int16()),
+        ("file", pa.int32()),
         ("number", pa.int32()),
         ("boot", pa.int32()),
         ("kind", pa.string()),
@@ -227,7 +227,7 @@ class Intake:
         numbers = np.arange(before + 1, before + 1 + len(block.start), dtype=np.int32)
         self._keep(number, source, block, boot, numbers)
         columns: tuple[Array, ...] = (
-            np.full(len(boot), number, dtype=np.int16),
+            np.full(len(boot), number, dtype=np.int32),
             *(numbers, boot, block.kind, block.time_ms, block.serial),
             *(block.start + np.int64(block.offset), (block.end - block.start).view(np.int32)),
             block.damage,
@@ -271,7 +271,7 @@ class Intake:
             where = f"{source.name}:{numbers[at]}"
             self.seen.examples.setdefault(reason, where)
         columns = [
-            arrow.numbers(np.full(len(rows), number, dtype=np.int16)),
+            arrow.numbers(np.full(len(rows), number, dtype=np.int32)),
             arrow.numbers(numbers[rows]),
             arrow.numbers(boot[rows]),
             names.take(arrow.numbers(kind)),

@@ -58,7 +58,7 @@ class _Word(ctypes.Structure):
     _fields_ = (
         ("text", ctypes.c_char_p),
         ("size", ctypes.c_uint32),
-        ("number", ctypes.c_int16),
+        ("number", ctypes.c_int32),
         ("mark", ctypes.c_uint8),
     )
 
@@ -77,8 +77,8 @@ class _Words(ctypes.Structure):
 _COLUMNS: Mapping[str, type[np.generic]] = {
     "start": np.uint32,
     "end": np.uint32,
-    "kind": np.int16,
-    "node": np.int16,
+    "kind": np.int32,
+    "node": np.int32,
     "time_ms": np.int64,
     "serial": np.int64,
     "mark": np.uint8,
@@ -133,7 +133,9 @@ class Numbers(dict[bytes, int]):
         super().__init__()
         self.mark = mark
         self._lock = Lock()
-        self._words: list[tuple[bytes, int, int]] = []
+        # What the scanner knows, and the texts that it only has the places of.
+        self._room = (_Word * 16)()
+        self._texts: list[bytes] = []
 
     def __missing__(self, word: bytes) -> int:
         with self._lock:
@@ -141,17 +143,21 @@ class Numbers(dict[bytes, int]):
 
     def learn(self, written: bytes, word: bytes | None) -> None:
         """Has the scanner know a word as it is written; None is one to look at closely."""
-        known = (written, -1, _LOOK)
-        if word is not None:
-            known = (written, self[word], self.mark(word))
+        number, mark = (-1, _LOOK) if word is None else (self[word], self.mark(word))
         with self._lock:
-            self._words.append(known)
+            count = len(self._texts)
+            if count == len(self._room):
+                # A scanner that runs has the old one, which stays as it is.
+                room = (_Word * (2 * count))()
+                ctypes.memmove(room, self._room, ctypes.sizeof(self._room))
+                self._room = room
+            self._texts.append(written)
+            self._room[count] = _Word(written, len(written), number, mark)
 
     def table(self) -> _Words:
         """What the scanner knows now."""
         with self._lock:
-            rows = [_Word(text, len(text), number, mark) for text, number, mark in self._words]
-        return _Words((_Word * len(rows))(*rows), len(rows), 0)
+            return _Words(self._room, len(self._texts), 0)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@
 struct word {
 	const char *text;
 	uint32_t size;
-	int16_t number;
+	int32_t number;
 	uint8_t mark;
 };
 
@@ -32,7 +32,7 @@ struct words {
 
 struct columns {
 	uint32_t *start, *end;
-	int16_t *kind, *node;
+	int32_t *kind, *node;
 	int64_t *time_ms, *serial;
 	uint8_t *mark;
 };

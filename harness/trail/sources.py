@@ -73,13 +73,14 @@ class Found:
 def find_sources(places: Sequence[str]) -> Found:
     """The logs at these places. Raises UsageError when there is none, or no such place."""
     found = Found()
-    seen: dict[tuple[int, int], Path] = {}
+    seen: dict[Identity, Path] = {}
     streams: dict[tuple[str, str, str], list[tuple[Path, str, bool]]] = {}
     for path, label, fixed in _list(places, found.notes):
-        twin = seen.setdefault(identify(path), path)
-        if twin != path or any(path == one for rows in streams.values() for one, _, _ in rows):
+        identity = identify(path)
+        if twin := seen.get(identity):
             found.notes.append(f"{path} is {twin}: read once")
             continue
+        seen[identity] = path
         streams.setdefault(_key(label, path), []).append((path, label, fixed))
     for number, rows in enumerate(streams.values()):
         for path, label, fixed in sorted(rows, key=lambda row: _age(row[0])):

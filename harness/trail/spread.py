@@ -91,13 +91,13 @@ def _make_tables(
     """``lines`` and ``texts``, of what the workers keep."""
     engine = index.engine
     numbers = engine.make(boots, {"stream": "int32", "boot": "int32", "now": "int32"})
-    types = {"stream": "int32", "kind": "int16", "number": "int16", "name": "string"}
+    types = {"stream": "int32", "kind": "int32", "number": "int32", "name": "string"}
     kinds = engine.make(names, types).rename(type="number")
     rows = raw.filter(raw.file >= 0)
     rows = rows.left_join(numbers, ["stream", "boot"], rname="{name}_of_boot")
     rows = rows.left_join(kinds, ["stream", "kind"], rname="{name}_of_kind")
     rows = rows.mutate(boot=rows.now.fill_null(-1).cast("int32"))
-    lines = rows.mutate(kind=rows.type.fill_null(-1).cast("int16"))
+    lines = rows.mutate(kind=rows.type.fill_null(-1).cast("int32"))
     texts = rows.filter(rows.text.notnull()).mutate(kind=rows["name"].fill_null(""))
     for table, expression, schema in (("lines", lines, LINES), ("texts", texts, TEXTS)):
         index.tables[table] = engine.keep(table, expression.select(*schema.names))
