@@ -128,6 +128,8 @@ WHERE = ('CWD cwd="/"', 'PATH item=0 name="/etc/passwd" inode=1 nametype=NORMAL'
 # What auditd appends with log_format = ENRICHED: the names for the numbers of a record.
 NAMES = '\x1dARCH=x86_64 SYSCALL=openat AUID="{}" UID="root"'
 ENRICHED = call(101, rest=f" record=1{NAMES.format('anna')}")
+DAY = 86400
+YEAR = 365 * DAY
 # What was logged on which host; each tells a story of its own.
 SCENES: dict[str, tuple[str, ...]] = {
     "alpha": ALPHA,
@@ -245,6 +247,14 @@ SCENES: dict[str, tuple[str, ...]] = {
     ),
     "jumps": tuple(
         event(at, number + 1, call(8)) for number, at in enumerate((1000, 1001, 1002, 3, 4, 5))
+    ),
+    # A call that took long has the time when it began, in both.
+    "ahead": tuple(
+        event(at, number + 1, call(8))
+        for number, at in enumerate((1, 2, 5 * YEAR, 0, 5 * YEAR + 1, 5 * YEAR + 80 * DAY))
+    ),
+    "idle": tuple(
+        event(at, number + 1, call(8)) for number, at in enumerate((1, 80 * DAY, 2, 95 * DAY))
     ),
     "twins": tuple(
         event(number, serial + number, call(pid))
@@ -449,6 +459,22 @@ def test_clocks_that_jump_and_twins_are_told(world: Model, answers: Answers) -> 
     (twins,) = (note for note in world.index.seen.notes if "two hosts with this name?" in note)
     assert jump.startswith("jumps, boot 1")
     assert twins.startswith("twins: ")
+
+
+def test_a_clock_that_was_set_ahead_and_silence_look_alike(world: Model, tmp_path: Path) -> None:
+    def notes(model: Model) -> list[str]:
+        return [note for note in model.index.seen.notes if "records go from" in note]
+
+    told = (
+        "{}, boot 1: its records go from 2026-11-18 to 2031-11-17 at once, 1824 days: the clock"
+        " was set ahead, or nothing of that time is here"
+    )
+    assert notes(world) == [told.format("ahead")]
+    texts = SCENES["ahead"]
+    write(tmp_path, *texts[:2], name="audit.log.1")
+    assert notes(read(tmp_path)) == []
+    write(tmp_path, *texts[2:])
+    assert notes(read(tmp_path)) == [told.format("alpha")]
 
 
 def test_questions_can_be_narrowed(two_hosts: Path) -> None:

@@ -18,6 +18,8 @@ from harness.trail.lines import Bools, Ints
 # A number must fall to less than half, which takes records that come late out.
 _FALL = 2
 _JUMP_MS = 60_000
+# Few hosts are up and log nothing for so long.
+_GAP_MS = 90 * 86_400_000
 # Small numbers that come in between, and are not late, are those of another kernel.
 _MANY = 3
 # No machine boots twice in this time.
@@ -26,7 +28,12 @@ _TOO_SOON_MS = 3_000
 
 @dataclass(slots=True)
 class Boot:
-    """One boot of one host, as far as its records go. Times are ms since 1970, UTC."""
+    """One boot of one host, as far as its records go. Times are ms since 1970, UTC.
+
+    ``jumps`` counts how often the clock was set back. ``gap_ms`` is the longest time, if it is
+    very long, of which there is nothing, and ``gap_ends_ms`` its end: whether the clock was set
+    ahead then, nothing tells.
+    """
 
     number: int
     host: str
@@ -38,6 +45,8 @@ class Boot:
     serial: int = 0
     last_serial_ms: int = 0
     jumps: int = 0
+    gap_ms: int = 0
+    gap_ends_ms: int = 0
     strays: int = 0
     collides: bool = False
 
@@ -86,6 +95,12 @@ class Boots:
 
     @staticmethod
     def _extend(boot: Boot, serial: Ints, time_ms: Ints, daemon: Bools) -> None:
+        # What began early and comes late is no end of a gap, and begins none.
+        latest = np.maximum.accumulate(np.concatenate([[boot.last_ms], time_ms]))[:-1]
+        longest = int(np.argmax(time_ms - latest))
+        gap_ms = int(time_ms[longest] - latest[longest])
+        if gap_ms > max(boot.gap_ms, _GAP_MS):
+            boot.gap_ms, boot.gap_ends_ms = gap_ms, int(time_ms[longest])
         boot.first_ms = min(boot.first_ms, int(time_ms.min()))
         boot.last_ms = max(boot.last_ms, int(time_ms.max()))
         kernel = np.flatnonzero(~daemon)

@@ -58,6 +58,7 @@ KEPT = (
 )
 _DAEMON, _CALL, _NAMING, _KEPT = (FIRST_FREE_MARK << number for number in range(4))
 _SHOWN = 2000
+_DAY_MS = 86_400_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -319,6 +320,13 @@ def _say_what_is_odd(index: Index) -> None:
                 f"{boot.host}, boot {boot.order}: the clock was set back {boot.jumps} times;"
                 " serial numbers give the order"
             )
+        if boot.gap_ms:
+            begins, ends = _day(boot.gap_ends_ms - boot.gap_ms), _day(boot.gap_ends_ms)
+            index.seen.notes.append(
+                f"{boot.host}, boot {boot.order}: its records go from {begins} to {ends} at once,"
+                f" {boot.gap_ms // _DAY_MS} days: the clock was set ahead, or nothing of that time"
+                " is here"
+            )
     for host in sorted({boot.host for boot in index.boots if boot.collides}):
         index.seen.notes.append(
             f"{host}: the serial numbers begin again at once: two hosts with this name?"
@@ -331,3 +339,8 @@ def _say_what_is_odd(index: Index) -> None:
                 f"{host} is the name of the logs in {len(streams)} places, which are kept apart:"
                 f" {', '.join(places)}; HOST=PATH gives them names"
             )
+
+
+def _day(ms: int) -> str:
+    """The day of a time, UTC, also of one that no calendar of Python's has."""
+    return str(np.datetime64(ms, "ms").astype("datetime64[D]"))
