@@ -52,7 +52,14 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", default="", metavar="T", help="not after")
     parser.add_argument("--auid", default="", metavar="A", help="events: only of this login")
     parser.add_argument("--ses", default="", metavar="N", help="events: only of this session")
-    parser.add_argument("--names", type=Path, metavar="F", help="names of containers, as JSON")
+    parser.add_argument(
+        "--names",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="F",
+        help="names of containers, as JSON; again for each file",
+    )
     parser.add_argument(
         "--engine",
         default="duckdb",
@@ -73,7 +80,7 @@ def act(options: argparse.Namespace) -> int:
     from harness.trail.engine import open_engine
     from harness.trail.index import describe, read_logs
     from harness.trail.model import Model
-    from harness.trail.names import Names, read_names
+    from harness.trail.names import read_names
     from harness.trail.sources import find_sources
 
     # What was imported stays: to look for garbage in it, and to take it apart in the end, takes
@@ -86,7 +93,7 @@ def act(options: argparse.Namespace) -> int:
         until_ms=questions.parse_time(options.until) if options.until else questions.LAST,
         auid=options.auid,
         ses=options.ses,
-        names=read_names(options.names) if options.names else Names(),
+        names=read_names(options.names),
     )
     if options.follow:
         return _follow(options, asked)

@@ -26,7 +26,7 @@ from harness.trail.engine import open_engine
 from harness.trail.index import Index, Intake, Seen, mark, pick, read_logs
 from harness.trail.lines import Reader
 from harness.trail.model import LOST, NO_SPEECH, PACKET, Model, split_list
-from harness.trail.names import Names, read_names
+from harness.trail.names import LABEL, Names, read_names
 from harness.trail.questions import Answer, Asked
 from harness.trail.sources import find_sources
 from harness.trail.tail import Tail
@@ -643,7 +643,7 @@ def test_lists_of_containers() -> None:
 def test_names_make_one_container_of_two_ids(two_hosts: Path, tmp_path: Path) -> None:
     file = tmp_path / "names.json"
     file.write_text(json.dumps({"4712": "web", "beta/4711": "web"}))
-    names = read_names(file)
+    names = read_names([file])
     rows = ask("containers", two_hosts, container="web", names=names)
     assert told(rows, "container", "host", "moved") == [
         ("4712", "alpha", ""),
@@ -679,14 +679,47 @@ def test_names_make_one_container_of_two_ids(two_hosts: Path, tmp_path: Path) ->
 )
 def test_names_of_orchestrators(tmp_path: Path, data: object, known: str) -> None:
     (tmp_path / "f").write_text(json.dumps(data))
-    assert read_names(tmp_path / "f").name_of("5", "any") == known
+    assert read_names([tmp_path / "f"]).name_of("5", "any") == known
 
 
 @pytest.mark.parametrize("text", ["", "[", '{"1": 2}', "{}", "3", '{"items": [3]}'])
 def test_other_files_name_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "f").write_text(text)
     with pytest.raises(UsageError, match="name"):
-        read_names(tmp_path / "f")
+        read_names([tmp_path / "f"])
+
+
+def state(folder: Path, name: str, pid: int, *labels: str, **more: str) -> Path:
+    """What runc keeps of a container, each in a folder of its own."""
+    path = folder / name / "state.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"id": name, "init_process_pid": pid, "config": {"labels": ["bundle=/b", *labels]}}
+    path.write_text(json.dumps(about | more))
+    return path
+
+
+def test_names_of_several_files_are_one_list(
+    two_hosts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runc"
+    files = [
+        state(folder, "web", 101, f"{LABEL}=4711"),
+        state(folder, "db", 102, f"{LABEL}=4712"),
+        state(folder / "again", "web", 101, f"{LABEL}=4711"),
+    ]
+    known = read_names(files).known
+    assert known == {"4711": "web", "4712": "db"}
+    words = [word for path in files for word in ("--names", str(path))]
+    assert cli._main(["trail", "containers", str(two_hosts), "--json", *words]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told(rows, "name", "host") == [("web", "alpha"), ("db", "alpha"), ("web", "beta")]
+    other = state(folder, "shop", 103, f"{LABEL}=4711")
+    message = f"4711 is web in {files[0]}, and shop in {other}"
+    assert cli._main(["trail", "containers", str(two_hosts), *words, "--names", str(other)]) == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
+    (tmp_path / "f").write_text(f"[{files[0].read_text()}, {other.read_text()}]")
+    with pytest.raises(UsageError, match=f"4711 is web in {tmp_path / 'f'}, and shop in "):
+        read_names([tmp_path / "f"])
 
 
 def test_the_page_shows_hostile_values_harmlessly(tmp_path: Path) -> None:

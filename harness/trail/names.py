@@ -15,7 +15,7 @@ name are one container, which is how a restore that forgot its id is told.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,26 @@ class Names:
         return {one.partition("/")[2] or one for one, known in self.known.items() if known == name}
 
 
-def read_names(path: Path) -> Names:
-    """The names in a file. Raises UsageError when it is none of the formats above."""
+def read_names(paths: Iterable[Path]) -> Names:
+    """The names in some files, which are one list.
+
+    Raises UsageError when one is none of the formats above, and when an id has two names.
+    """
+    known: dict[str, tuple[str, Path]] = {}
+    for path in paths:
+        for container, name in _read(path):
+            before, where = known.setdefault(container, (name, path))
+            if before != name:
+                raise UsageError(
+                    f"{container} is {before} in {where}, and {name} in {path}",
+                    hint='where hosts use one id for two containers: {"HOST/4711": "web"}',
+                )
+    return Names({container: name for container, (name, _) in known.items()})
+
+
+def _read(path: Path) -> list[tuple[str, str]]:
     try:
-        found = dict(_names_in(json.loads(path.read_text(encoding="utf-8"))))
+        found = list(_names_in(json.loads(path.read_text(encoding="utf-8"))))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
@@ -55,7 +71,7 @@ def read_names(path: Path) -> Names:
         raise UsageError(
             f"{path} names no container by its audit id", hint=f"the label {LABEL} has it"
         )
-    return Names(found)
+    return found
 
 
 def _names_in(data: Any) -> Iterator[tuple[str, str]]:
