@@ -54,11 +54,10 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ses", default="", metavar="N", help="events: only of this session")
     parser.add_argument(
         "--names",
-        type=Path,
         action="append",
         default=[],
         metavar="F",
-        help="names of containers, as JSON; again for each file",
+        help="names of containers, as JSON, or HOST=F; again for each file",
     )
     parser.add_argument(
         "--engine",
@@ -100,6 +99,7 @@ def act(options: argparse.Namespace) -> int:
     found = find_sources(options.place)
     index = read_logs(found, Workspace.default(), open_engine(options.engine))
     model = Model(index)
+    asked = questions.find_names(model, asked)
     answer = questions.QUESTIONS[options.question](model, asked)
     if options.parquet:
         _write(options.parquet, lambda: _write_parquet(answer, options.parquet))
@@ -133,7 +133,10 @@ def _follow(options: argparse.Namespace, asked: Asked) -> int:
         while True:
             began = time.monotonic()
             model, whole = tail.poll()
-            rows = questions.events(model, replace(asked, among=whole)).rows if whole else []
+            rows = []
+            if whole:
+                now = questions.find_names(model, replace(asked, among=whole))
+                rows = questions.events(model, now).rows
             for row in rows:
                 text = json.dumps(row) if options.json else "  ".join(show(row) for show in shape)
                 sys.stdout.write(clean(text) + "\n")

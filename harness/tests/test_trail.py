@@ -643,7 +643,7 @@ def test_lists_of_containers() -> None:
 def test_names_make_one_container_of_two_ids(two_hosts: Path, tmp_path: Path) -> None:
     file = tmp_path / "names.json"
     file.write_text(json.dumps({"4712": "web", "beta/4711": "web"}))
-    names = read_names([file])
+    names = read_names([str(file)])
     rows = ask("containers", two_hosts, container="web", names=names)
     assert told(rows, "container", "host", "moved") == [
         ("4712", "alpha", ""),
@@ -679,14 +679,14 @@ def test_names_make_one_container_of_two_ids(two_hosts: Path, tmp_path: Path) ->
 )
 def test_names_of_orchestrators(tmp_path: Path, data: object, known: str) -> None:
     (tmp_path / "f").write_text(json.dumps(data))
-    assert read_names([tmp_path / "f"]).name_of("5", "any") == known
+    assert read_names([str(tmp_path / "f")]).name_of("5", "any") == known
 
 
 @pytest.mark.parametrize("text", ["", "[", '{"1": 2}', "{}", "3", '{"items": [3]}'])
 def test_other_files_name_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "f").write_text(text)
     with pytest.raises(UsageError, match="name"):
-        read_names([tmp_path / "f"])
+        read_names([str(tmp_path / "f")])
 
 
 def state(folder: Path, name: str, pid: int, *labels: str, **more: str) -> Path:
@@ -707,7 +707,7 @@ def test_names_of_several_files_are_one_list(
         state(folder, "db", 102, f"{LABEL}=4712"),
         state(folder / "again", "web", 101, f"{LABEL}=4711"),
     ]
-    known = read_names(files).known
+    known = read_names(map(str, files)).known
     assert known == {"4711": "web", "4712": "db"}
     words = [word for path in files for word in ("--names", str(path))]
     assert cli._main(["trail", "containers", str(two_hosts), "--json", *words]) == 0
@@ -719,7 +719,87 @@ def test_names_of_several_files_are_one_list(
     assert message in capsys.readouterr().err.replace("\n", " ")
     (tmp_path / "f").write_text(f"[{files[0].read_text()}, {other.read_text()}]")
     with pytest.raises(UsageError, match=f"4711 is web in {tmp_path / 'f'}, and shop in "):
-        read_names([tmp_path / "f"])
+        read_names([str(tmp_path / "f")])
+
+
+BORN_AT = "2026-11-18T11:06:39.123456789Z"
+
+
+def test_a_state_without_the_label_is_found_by_its_process(
+    two_hosts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    web = state(tmp_path / "runc", "web", 101, created=BORN_AT)
+    words = ["trail", "containers", str(two_hosts), "--json", "--names", str(web)]
+    assert cli._main(words) == 0
+    out = capsys.readouterr()
+    rows = [json.loads(line) for line in out.out.splitlines()]
+    assert told(rows, "container", "host", "name") == [
+        ("4711", "alpha", "web"),
+        ("4712", "alpha", ""),
+        ("4711", "beta", "web"),
+    ]
+    assert "web" not in out.err
+    # Named as the container, it is that container.
+    assert cli._main([*words, "--container", "web"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    words = ["trail", "events", str(two_hosts), "--json", "--container", "web"]
+    assert cli._main([*words, "--names", str(web)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("pid", "created", "host", "known", "why"),
+    [
+        (
+            103,
+            BORN_AT,
+            "",
+            "",
+            "no record here puts its process 103 into a container when it was made",
+        ),
+        (
+            101,
+            BORN_AT,
+            "beta",
+            "",
+            "no record here puts its process 101 on beta into a container when it was made",
+        ),
+        # Its number was given out again.
+        (
+            101,
+            "2026-11-18T13:06:39Z",
+            "",
+            "",
+            "no record here puts its process 101 into a container when it was made",
+        ),
+        (101, "", "", "4711", ""),
+        (7, "", "", "", "its process 7 may be 4721 on gamma, or 4722 on delta"),
+        (7, "", "delta", "4722", ""),
+        # What was refused put nothing anywhere.
+        (8, "", "", "", "no record here puts its process 8 into a container"),
+    ],
+)
+def test_a_process_that_is_of_no_container_is_told(
+    two_hosts: Path, pid: int, created: str, host: str, known: str, why: str
+) -> None:
+    write(two_hosts, birth(0, 1, "4721", 7), birth(9, 2, "4721", 7), host="gamma")
+    write(two_hosts, birth(0, 1, "4722", 7), birth(9, 2, "4799", 8, ok="no"), host="delta")
+    path = state(two_hosts, "web", pid, **({"created": created} if created else {}))
+    model = read(two_hosts)
+    names = read_names([f"{host}={path}" if host else str(path)])
+    asked = questions.find_names(model, Asked(names=names))
+    assert asked.names.known == ({known: "web"} if known else {})
+    hint = f"the label {LABEL} has its id, and HOST=FILE says of which host it is"
+    assert [note for note in model.index.seen.notes if note.startswith("web")] == (
+        [f"web: {why}; {hint}"] if why else []
+    )
+
+
+def test_a_process_cannot_have_two_names(two_hosts: Path) -> None:
+    (two_hosts / "f").write_text('{"4711": "shop"}')
+    names = read_names([str(two_hosts / "f"), str(state(two_hosts, "web", 101))])
+    with pytest.raises(UsageError, match="4711 is shop in .*/f, and web in .*state.json"):
+        questions.find_names(read(two_hosts), Asked(names=names))
 
 
 def test_the_page_shows_hostile_values_harmlessly(tmp_path: Path) -> None:

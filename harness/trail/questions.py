@@ -7,7 +7,7 @@ that are not UTF-8 as ``\\udcXX``; whoever shows it makes it harmless.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ import ibis
 from harness.audit.records import Record
 from harness.errors import UsageError
 from harness.trail.model import KEY, Model
-from harness.trail.names import Names
+from harness.trail.names import Birth, Names
 from harness.trail.stays import Stay, find_stays, refusals, sharing
 
 Row = dict[str, Any]
@@ -77,6 +77,25 @@ def show_time(ms: int | None) -> str:
 def brief(what: str) -> str:
     """As much of what was done as a table can show: a path may be as long as it likes."""
     return what if len(what) <= _BRIEF else f"{what[:_BRIEF]}…"
+
+
+def find_names(model: Model, asked: Asked) -> Asked:
+    """The same question, with the names of containers that are only known by a process.
+
+    Which of them no record tells becomes a remark. Raises UsageError for a second name.
+    """
+    if not asked.names.tasks:
+        return asked
+    hosts = {boot.number: boot.host for boot in model.index.boots}
+    births = [
+        Birth(host=hosts[one.boot], pid=one.opid, time_ms=one.time_ms, container=one.container)
+        for one in model.births
+        if one.container and not one.refused
+    ]
+    names, notes = asked.names.find_tasks(births)
+    seen = model.index.seen.notes
+    seen += [note for note in notes if note not in seen]
+    return replace(asked, names=names)
 
 
 def containers(model: Model, asked: Asked) -> Answer:

@@ -140,7 +140,7 @@ def _list(places: Sequence[str], notes: list[str]) -> Iterator[tuple[Path, str, 
     """Each log at some places, its host, and whether that was said."""
     unread: dict[str, list[Path]] = {}
     for place in places:
-        host, root = _split(place)
+        host, root = split_place(place)
         for path in _logs_at(root, notes, unread):
             yield path, host or path.absolute().parent.name or "host", bool(host)
     for ending, paths in unread.items():
@@ -191,7 +191,8 @@ def read_parts(path: Path, parts: Iterable[tuple[int, int]]) -> Iterator[bytes]:
             yield opened.read(size)
 
 
-def _split(place: str) -> tuple[str, Path]:
+def split_place(place: str) -> tuple[str, Path]:
+    """The host that is said before a path, or nothing, and the path."""
     named = _HOST.fullmatch(place)
     if named and not Path(place).exists():
         return named["host"], Path(named["path"])
