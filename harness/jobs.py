@@ -18,8 +18,9 @@ from typing import Any
 
 from harness.errors import ConfigError, HarnessError, UsageError
 from harness.guest import accelerator, launcher, programs, qemu
+from harness.guest.boot import start_guest
 from harness.guest.launcher import Launcher
-from harness.guest.machine import Guest, start_guest
+from harness.guest.machine import Guest
 from harness.guest.saved import SavedGuests
 from harness.image import root
 from harness.kernel import kconfig, selftests, series

@@ -29,8 +29,9 @@ from harness.bench.figure import Figure
 from harness.bench.plan import Plan
 from harness.errors import HarnessError
 from harness.guest import accelerator, qemu
+from harness.guest.boot import start_guest
 from harness.guest.container import start_container
-from harness.guest.machine import Guest, start_guest
+from harness.guest.machine import Guest
 from harness.model import Kernel
 from harness.workspace import PROJECT
 

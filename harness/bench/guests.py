@@ -14,7 +14,7 @@ from harness.bench.figure import Figure, ratio
 from harness.bench.plan import Plan
 from harness.errors import HarnessError
 from harness.guest import accelerator, vng
-from harness.guest.machine import start_guest
+from harness.guest.boot import start_guest
 from harness.guest.qemu import Machine
 
 ANSWER = "nsaudit-answers"

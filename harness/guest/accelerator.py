@@ -18,7 +18,7 @@ from pathlib import Path
 from harness import proc
 from harness.errors import DeadlineExceeded, HarnessError
 from harness.guest import programs, qemu
-from harness.guest.machine import BOOT_REFERENCE_S, start_guest
+from harness.guest.boot import BOOT_REFERENCE_S, start_guest
 from harness.model import Host
 from harness.workspace import Workspace, write_atomically
 

@@ -24,8 +24,9 @@ from pathlib import Path
 
 from harness.errors import GuestCrashed, GuestLost, HarnessError
 from harness.guest import channel, launcher, qemu
+from harness.guest.boot import BOOT_LIMIT_S, add_last_words, start_guest
 from harness.guest.launcher import Launcher
-from harness.guest.machine import Guest, add_last_words, start_guest
+from harness.guest.machine import Guest
 from harness.guest.qemu import Machine, Ram
 from harness.workspace import Workspace, digest
 
@@ -108,7 +109,7 @@ def fork(
             _migrate(guest, saved / STATE, "migrate-incoming", os.O_RDONLY)
             guest.resume()
             guest.transmit(channel.fork_frame(time.time_ns(), os.urandom(64)))
-            guest.await_hello(began)
+            guest.await_hello(began, BOOT_LIMIT_S)
         except GuestLost as error:
             add_last_words(error, folder, by)
             raise

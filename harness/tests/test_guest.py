@@ -9,8 +9,8 @@ import pytest
 
 from harness.errors import BootStalled, DeadlineExceeded, GuestLost, HarnessError
 from harness.guest import channel, console, container, polling, qemu
+from harness.guest.boot import start_guest
 from harness.guest.channel import Decoder, Frame, Kind
-from harness.guest.machine import start_guest
 from harness.tests.fake_qemu import REGISTERS, FakeQemu
 
 CONSOLES = Path(__file__).parent / "data" / "consoles"
