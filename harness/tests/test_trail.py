@@ -23,9 +23,10 @@ from harness import cli
 from harness.errors import UsageError
 from harness.trail import page, questions
 from harness.trail.engine import open_engine
+from harness.trail.ids import split_list
 from harness.trail.index import Index, Intake, Seen, mark, pick, read_logs
 from harness.trail.lines import Reader
-from harness.trail.model import LOST, NO_SPEECH, PACKET, Model, split_list
+from harness.trail.model import LOST, NO_SPEECH, PACKET, Model
 from harness.trail.names import LABEL, Names, read_names
 from harness.trail.questions import Answer, Asked
 from harness.trail.sources import find_sources

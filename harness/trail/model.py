@@ -16,6 +16,7 @@ import ibis
 
 from harness.audit.records import Record, parse_record
 from harness.trail import spaces
+from harness.trail.ids import Birth, split_list
 from harness.trail.index import Index
 
 KEY = ("boot", "time_ms", "serial")
@@ -33,24 +34,6 @@ _ATTRIBUTED = {
     **{"boot": "int32", "time_ms": "int64", "serial": "int64", "container": "string"},
     **{"parents": "string", "role": "string", "reason": "string"},
 }
-
-
-@dataclass(slots=True)
-class Birth:
-    """Who put which task into a container. ``refused`` when the kernel did not let it."""
-
-    boot: int
-    time_ms: int
-    serial: int
-    container: str
-    parents: str
-    opid: str
-    call: Record | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether the write that this is about failed."""
-        return bool(self.call and self.call.fields.get("success") == "no")
 
 
 @dataclass(slots=True)
@@ -412,20 +395,6 @@ class Model:
             key = (row["boot"], row["time_ms"], row["serial"])
             found.setdefault(key, []).append(records[row["file"], row["place"]])
         return found
-
-
-def split_list(text: str) -> list[tuple[str, str]]:
-    """The containers in a list as records have it, each with what it is inside of, outwards.
-
-    ``4713,^4712,^4711`` is one container and its two ancestors; ``-1`` and 2**64 - 1 are none.
-    """
-    found: list[tuple[str, list[str]]] = []
-    for part in text.split(","):
-        if part.startswith("^") and found:
-            found[-1][1].append(part[1:])
-        elif part.isdecimal() and part != "18446744073709551615":
-            found.append((part, []))
-    return [(own, ",".join(parents)) for own, parents in found]
 
 
 def _named(table: Any, reason: str) -> Any:

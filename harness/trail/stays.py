@@ -20,7 +20,8 @@ import ibis
 
 from harness.audit.records import Record
 from harness.trail import spaces
-from harness.trail.model import KEY, Birth, Model
+from harness.trail.ids import Birth
+from harness.trail.model import KEY, Model
 from harness.trail.names import Names
 from harness.trail.spaces import Era
 
