@@ -11,13 +11,16 @@ import pytest
 
 from harness.compare import code, measures, report, result, size
 from harness.compare.designs import DESIGNS, require_designs, strip
-from harness.compare.judge import Judged, Outcome, Said, judge, judge_log, resolve
+from harness.compare.judge import Judged, Outcome, Said, judge, judge_log, read_trail, resolve
 from harness.compare.result import Comparison, Measure, Tally
 from harness.compare.truth import Deed, Facts, Log, names_for, read_facts
 from harness.compare.workload import choose_stack
 from harness.errors import HarnessError, UsageError
 from harness.kernel import series
+from harness.trail.index import read_logs
+from harness.trail.model import Model
 from harness.trail.names import Names
+from harness.trail.sources import find_sources
 from harness.workspace import PROJECT, Workspace
 
 DATA = Path(__file__).with_name("data") / "compare"
@@ -210,6 +213,32 @@ def test_no_case_is_right_about_another_truth(judge_by: Judge, name: str) -> Non
         for one in facts.deeds
     ]
     assert [one.deed.case for one in judge_by(name, facts) if one.outcome is Outcome.RIGHT] == []
+
+
+@pytest.mark.tools
+@pytest.mark.xdist_group("engine")
+def test_both_designs_together_know_more_than_each(tmp_path: Path) -> None:
+    facts, logs = facts_of(), logs_of("nsid")
+    names = Names(
+        {
+            **names_for(CONTID, facts, logs_of("contid")).known,
+            **names_for(NSID, facts, logs).known,
+        }
+    )
+    found = find_sources([str(DATA / host) for host in HOSTS])
+    said = read_trail(Model(read_logs(found, Workspace(tmp_path))), names)
+    judged = [
+        judge(deed, said[deed.host, logs[deed.host].serial(deed.by, deed.key)])
+        for deed in facts.deeds
+    ]
+    # No id was given to it, and no orchestrator had written down its namespaces.
+    restored = "migration of which the restore tells nothing"
+    assert {one.deed.case: one.outcome for one in judged if one.outcome is not Outcome.RIGHT} == {
+        restored: Outcome.NONE
+    }
+    assert {one.words for one in judged if one.deed.case == restored} == {
+        "a container that nobody named"
+    }
 
 
 # -- what is counted -------------------------------------------------------------------

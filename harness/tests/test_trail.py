@@ -26,7 +26,7 @@ from harness.trail.engine import open_engine
 from harness.trail.ids import split_list
 from harness.trail.index import Index, Intake, Seen, mark, pick, read_logs
 from harness.trail.lines import Reader
-from harness.trail.model import LOST, NO_SPEECH, PACKET, Model
+from harness.trail.model import DAMAGED, LOST, NO_SPEECH, PACKET, Model
 from harness.trail.names import LABEL, Names, read_names
 from harness.trail.questions import Answer, Asked
 from harness.trail.sources import find_sources
@@ -123,6 +123,20 @@ BORN = (
 BORN_NET = BORN.replace("inode=4026532174 ns=mnt", "inode=4026532178 ns=net")
 EXITING = f"UNKNOWN[1341] {SPACES.format('?', '?', 4026532177)}"
 GONE = "UNKNOWN[1343] dev=00:04 inode=4026532174 ns=mnt userns=4026531837 ouid=0"
+
+
+def born_pid(second: int, serial: int, inode: int, pid: int, *, old: int = 4026531836) -> str:
+    """A PID namespace that a task with this pid has made."""
+    text = BORN.replace("inode=4026532174 ns=mnt", f"inode={inode} ns=pid")
+    text = text.replace("old-inode=4026531841", f"old-inode={old}").replace("unshare", "criu")
+    return event(second, serial, text.replace("pid=131", f"pid={pid}"))
+
+
+def in_pid(inode: int) -> str:
+    """In the host's mount namespace, and in a network namespace that others are in, too."""
+    return f"UNKNOWN[1341] {SPACES.format(4026531841, 4026532178, inode)}"
+
+
 # More than is shown of a damaged line; one record may have 8970 bytes.
 CROWD = ",".join(str(number) for number in range(9000, 9400))
 WHERE = ('CWD cwd="/"', 'PATH item=0 name="/etc/passwd" inode=1 nametype=NORMAL')
@@ -184,6 +198,38 @@ SCENES: dict[str, tuple[str, ...]] = {
         event(6, 7, *inside("54", call(14, rest=" record=1"), OWN)),
         event(7, 8, *inside("55", call(15, rest=" record=1"), EXITING)),
         event(8, 9, *inside("56", call(16, rest=" record=1"), EXITING)),
+    ),
+    "forgotten": (
+        birth(0, 1, "91", 101),
+        event(1, 2, *inside("91", call(101, rest=" record=1"), OWN)),
+        # Who has joined it, or a part of it, and a daemon with namespaces of its own.
+        event(2, 3, call(901, "nsenter"), OWN),
+        event(
+            3, 4, call(902, "setns"), f"UNKNOWN[1341] {SPACES.format(4026532174, 1, 4026531836)}"
+        ),
+        event(4, 5, call(903, "daemon"), f"UNKNOWN[1341] {SPACES.format(11, 12, 4026531836)}"),
+        # What was restored, what is inside of it, and its end.
+        born_pid(5, 6, 4026532310, 920),
+        event(6, 7, call(921, "sh"), in_pid(4026532310)),
+        event(7, 8, "USER pid=921 uid=0 auid=1000 ses=3 msg='x'", in_pid(4026532310)),
+        born_pid(8, 9, 4026532320, 921, old=4026532310),
+        event(9, 10, call(922, "sh"), in_pid(4026532320)),
+        event(10, 11, GONE.replace("inode=4026532174 ns=mnt", "inode=4026532310 ns=pid")),
+        # Who has entered one with an id, and made a namespace there.
+        born_pid(11, 12, 4026532330, 901, old=4026532177),
+        event(12, 13, call(923, "unshare"), in_pid(4026532330)),
+        # One with an id that does nothing, and somebody who has joined it; later on its pid is
+        # another task's.
+        birth(13, 14, "92", 110),
+        born_pid(14, 15, 4026532340, 110),
+        event(15, 16, call(924, "nsenter"), in_pid(4026532340)),
+        end(16, 17, "92", 110),
+        born_pid(17, 18, 4026532350, 110),
+        event(18, 19, call(925, "sh"), in_pid(4026532350)),
+        # One of which an id was lost, and one of which nobody knows whether it had one.
+        event(19, 20, call(926, rest=" record=1"), in_pid(4026532360)),
+        event(20, 21, call(927, "nsenter"), in_pid(4026532360)),
+        event(21, 22, call(928, rest=' subj="x'), in_pid(4026532370)),
     ),
     # The same numbers on another host.
     "nsid-too": (event(90, 1, BORN), event(91, 2, call(131), OWN)),
@@ -374,6 +420,37 @@ def test_without_ids_a_set_of_namespaces_is_a_container(answers: Answers) -> Non
     first, second = answers("containers", "nsid")
     assert (first["ended"][17:19], second["ended"]) == ("43", "")
     assert first["by"] == "unshare[131] for 1000"
+
+
+def test_a_container_without_an_id_is_found_where_others_have_one(answers: Answers) -> None:
+    rows = [row for row in answers("containers", "forgotten") if row["container"][:3] == "ns:"]
+    restored, nested, again = "ns:pid4026532310", "ns:pid4026532320", "ns:pid4026532350"
+    assert told(rows, "container", "inside", "by", "events") == [
+        (restored, "", "criu[920] for 1000", 2),
+        (nested, restored, "criu[921] for 1000", 1),
+        (again, "", "criu[110] for 1000", 1),
+    ]
+    assert [row["ended"][17:19] for row in rows] == ["50", "", ""]
+    rows = [row for row in answers("events", "forgotten") if row["role"] == "subject"]
+    assert told(rows[1:], "serial", "container", "reason") == [
+        (7, restored, "namespaces"),
+        (8, restored, "namespaces"),
+        (10, nested, "namespaces"),
+        (19, again, "namespaces"),
+    ]
+    assert told(answers("shared-netns", "forgotten"), "containers") == [
+        (f"91,{restored},{nested},{again}",)
+    ]
+
+
+def test_who_joins_a_container_with_an_id_is_the_hosts(answers: Answers) -> None:
+    rows = [row for row in answers("events", "forgotten") if not row["container"]]
+    whys = {row["serial"]: (row["reason"], row["why"]) for row in rows}
+    at_home = ("host", "its kernel would have named a container")
+    assert {number: whys[number] for number in (3, 4, 5, 13, 16, 21)} == dict.fromkeys(
+        (3, 4, 5, 13, 16, 21), at_home
+    )
+    assert (whys[20], whys[22]) == (("unknown", LOST), ("unknown", DAMAGED))
 
 
 def test_a_packet_is_not_the_hosts_because_nothing_names_it(answers: Answers) -> None:

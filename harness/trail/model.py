@@ -1,7 +1,8 @@
 """Which container each event is of, and the reason for saying so.
 
 By id: a CONTAINER_ID of its own, or CONTAINER_OP, names it. By its namespaces: NS_INFO has a
-set that means one container. By descent: its task, or that task's parent, is known to be in a
+set that means one container; where its kernel has ids, too, one to which none was given, be it
+that a restore has forgotten it. By descent: its task, or that task's parent, is known to be in a
 container. Else an event is the host's, where its kernel would have named a container, or it
 is unknown, and why is said. See ``kernel-patches/contid`` and ``nsid`` for the records.
 """
@@ -15,7 +16,7 @@ from typing import Any
 import ibis
 
 from harness.audit.records import Record, parse_record
-from harness.trail import spaces
+from harness.trail import forgotten, spaces
 from harness.trail.ids import Birth, split_list
 from harness.trail.index import Index
 
@@ -197,7 +198,7 @@ class Model:
                 )
                 for row in self.rows(sets)
             ]
-            self.made["eras"] = spaces.eras(rows, lives)
+            self.made["eras"] = spaces.eras(rows, lives, self._speaking("contid", "nsid"))
         return list(self.made["eras"])
 
     def _make_infos(self) -> Any:
@@ -234,19 +235,22 @@ class Model:
             self.made["speech"] = speech
         return dict(self.made["speech"])
 
+    def _speaking(self, *designs: str) -> list[int]:
+        """The boots whose kernel has these and no others."""
+        return [boot for boot, words in self.speech.items() if words == set(designs)]
+
     @property
     def attributed(self) -> Any:
         """Each event that is of a container: who, in what role, and why that is said."""
         return self._keep("attributed", self._make_attributed)
 
     def _make_attributed(self) -> Any:
-        speech = self.speech
-        silent = [boot for boot, words in speech.items() if words == {"nsid"}]
-        both = [boot for boot, words in speech.items() if {"nsid", "contid"} <= words]
+        silent, both = self._speaking("nsid"), self._speaking("contid", "nsid")
         parts = [self.by_id.select(*_ATTRIBUTED)]
         if silent:
             own = self.infos.filter(self.infos.boot.isin(silent), self.infos.container != "")
-            parts += [_named(own, BY_NAMESPACES), self._lives_of_spaces(silent)]
+            lives = self._lives([era for era in self.eras if era.boot in silent])
+            parts += [_named(own, BY_NAMESPACES), lives]
         orphans = self._orphans
         if both:
             told = self._meaning_of_sets().inner_join(
@@ -254,14 +258,39 @@ class Model:
                 ["boot", "spaces", "since"],
             )
             told = told.mutate(parents=ibis.literal(""))
-            parts.append(_named(told, BY_NAMESPACES))
-        rows = self._descended(orphans) if "contid" in set().union(*speech.values()) else []
+            parts += [*self._forgotten(both, orphans), _named(told, BY_NAMESPACES)]
+        speech = set().union(*self.speech.values())
+        rows = self._descended(orphans) if "contid" in speech else []
         descended = self.index.engine.make(rows, _ATTRIBUTED)
         if both:
             descended = descended.anti_join(parts[-1], list(KEY))
         return ibis.union(*parts, descended)
 
-    def _lives_of_spaces(self, boots: list[int]) -> Any:
+    def _forgotten(self, boots: list[int], orphans: Any) -> list[Any]:
+        """What is done in containers to which no id was given, and their births and ends."""
+        infos = self.infos.filter(self.infos.boot.isin(boots), self.infos.container != "")
+        subjects = self.by_id.filter(self.by_id.role == "subject")
+        with_id = ibis.union(subjects.select(*KEY), orphans.select(*KEY)).distinct()
+        texts = self.index.table("texts")
+        # The id may be in what cannot be read.
+        damaged = texts.filter(texts.damage > 0).select(*KEY).distinct()
+        strays = infos.anti_join(ibis.union(with_id, damaged), list(KEY))
+        ends = self.rows(self.by_id.filter(self.by_id.role == "end"))
+        made = forgotten.made_by_named(
+            self.eras,
+            self.births,
+            ((row["boot"], row["container"], row["serial"]) for row in ends),
+        )
+        named = infos.semi_join(with_id, list(KEY))
+        found = forgotten.find(self.index.engine, named, strays, made)
+        places = self.index.engine.make(
+            [{"boot": boot, "container": container} for boot, container in sorted(found)],
+            {"boot": "int32", "container": "string"},
+        )
+        lives = self._lives([era for era in self.eras if (era.boot, era.container) in found])
+        return [_named(strays.semi_join(places, ["boot", "container"]), BY_NAMESPACES), lives]
+
+    def _lives(self, eras: Iterable[spaces.Era]) -> Any:
         """NS_INIT and NS_DEL that begin and end what is a container by its namespaces."""
         rows = [
             {
@@ -269,9 +298,9 @@ class Model:
                 **{"container": era.container, "parents": era.parents, "role": role},
                 "reason": BY_NAMESPACES,
             }
-            for era in self.eras
+            for era in eras
             for role, one in (("birth", era.born), ("end", era.ended))
-            if one and era.container and era.boot in boots
+            if one and era.container
         ]
         # Several sets may have the namespace that names the container.
         return self.index.engine.make(rows, _ATTRIBUTED).distinct()

@@ -1,15 +1,20 @@
-"""Containers that are but sets of namespaces, on hosts whose kernel has no ids for containers.
+"""Containers that are but sets of namespaces, as those are to which no id was given.
 
 A set stands in NS_INFO (see ``harness.audit.namespaces``). A container is named by one of its
 own namespaces, ``ns:mnt4026532174``, and is inside of those whose namespaces that one replaced,
 one after the other, when it was made. A namespace's number is given out again after its end, so
 that the second one with a number is ``ns:mnt4026532174/2``. All of this is worked out for the
 different sets that there are, not for each record; what comes out is a table to join with.
+
+Where the kernel has no ids for containers any namespace makes one. Where it has, most sets are
+those of containers with an id, of who has joined some of their namespaces, and of the host's
+daemons, which have a mount or network namespace of their own. Only a PID namespace makes a
+container there: runtimes give one to each, and what is restored from a checkpoint needs one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,6 +34,7 @@ _INITIAL = {
 }
 # A container is named by the first of these that is its own.
 _TELLING = ("mnt", "pid", "net", "user", "ipc", "uts", "cgroup", "time")
+_TELLING_BESIDE_IDS = ("pid",)
 _NONE = ("", "?")
 PREFIX = "ns:"
 FOREVER = 1 << 62
@@ -109,11 +115,14 @@ class Namespaces:
 
 
 def eras(
-    sets: Iterable[tuple[int, str, Record]], lives: Mapping[int, Sequence[Record]]
+    sets: Iterable[tuple[int, str, Record]],
+    lives: Mapping[int, Sequence[Record]],
+    with_ids: Container[int] = (),
 ) -> list[Era]:
     """What each (boot, text, NS_INFO record) means when; ``lives`` are NS_INIT and NS_DEL.
 
-    The container of a set in which all namespaces are initial is the empty string.
+    The container of a set is the empty string where all namespaces are initial, and in the boots
+    ``with_ids`` where the PID namespace is.
     """
     known = {boot: Namespaces(records) for boot, records in lives.items()}
     found: list[Era] = []
@@ -121,11 +130,13 @@ def eras(
         there = known.setdefault(boot, Namespaces())
         where = {kind: one for kind, one in places(record).items() if kind in KINDS}
         own = there.own(where)
+        telling_kinds = _TELLING_BESIDE_IDS if boot in with_ids else _TELLING
+        kind = next((one for one in own if one in telling_kinds), "")
         # Namespaces that were made by one clone() are born one after the other: what was not
         # used between two births is one era all the same, with the last of them.
         births = {one.serial for kind in own for one in there.births(kind, where[kind])}
         for since, until in pairwise([0, *sorted(births), FOREVER]):
-            telling = (own[0], where[own[0]], since) if own else None
+            telling = (kind, where[kind], since) if kind else None
             born, ended = there.life(*telling) if telling else (None, None)
             found.append(
                 Era(
