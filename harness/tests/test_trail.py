@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import html
 import json
 import lzma
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -903,6 +905,56 @@ def test_a_page_says_what_it_leaves_off(two_hosts: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(page, "MOST_EVENTS", 3)
     text = page.render(read(two_hosts), Asked(), [])
     assert "3 events; 5 later ones are left off" in text
+
+
+def cells_of(text: str, heading: str) -> list[list[str]]:
+    """What is in the rows of the tables below a heading of the page, as a browser shows it."""
+    section = text.partition(f"<h2>{heading}</h2>")[2].partition("</section>")[0]
+    rows = re.findall(r"<tr>(<td.*?)</tr>", section, re.DOTALL)
+    return [
+        [
+            html.unescape(re.sub("<[^>]*>", "", cell)).strip()
+            for cell in re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL)
+        ]
+        for row in rows
+    ]
+
+
+def test_the_page_has_what_was_shared_and_what_is_unattributed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = '"</td><script>alert(1)</script>\x1b[31m"'
+    for host in ("shared", "lost"):
+        write(tmp_path, *SCENES[host], host=host)
+    write(tmp_path, event(0, 1, call(55).replace('"cat"', evil)), "no <b>record\n", host="<b>odd")
+    model = read(tmp_path)
+    text = page.render(model, Asked(names=Names({"51": "web"})), [])
+    assert cells_of(text, "Shared network namespaces") == [
+        [
+            *("web, 52", "shared boot 1", "net:[4026532178]"),
+            *("2026-11-18T11:06:41.000Z", "2026-11-18T11:06:42.000Z", "2"),
+        ]
+    ]
+    counts = [[LOST, "2"], ["a line is not a record", "1"], [NO_SPEECH, "1"]]
+    found = cells_of(text, "Unattributed")
+    assert found[:3] == counts
+    assert [(row[1], row[3]) for row in found[3:]] == [
+        ("<b>odd boot 1", NO_SPEECH),
+        ("lost boot 1", LOST),
+        ("lost boot 1", LOST),
+        ("", f"{tmp_path}/<b>odd/audit.log:2 is not a record"),
+    ]
+    assert found[3][2] == "</td><script>alert(1)</script>: call 257"
+    assert text.count("<script") == 2
+    assert "<b>" not in text
+    # What was asked for is what is there, up to a bound, and the counts are those of all of it.
+    monkeypatch.setattr(page, "MOST_UNATTRIBUTED", 2)
+    text = page.render(model, Asked(), [])
+    assert cells_of(text, "Unattributed")[:3] == counts
+    assert len(cells_of(text, "Unattributed")) == 3 + 2
+    assert "2 of them, and 2 that are left off" in text
+    text = page.render(model, Asked(host="shared"), [])
+    assert cells_of(text, "Unattributed")[0] == ["a line is not a record", "1"]
 
 
 def test_the_command_answers_in_four_forms(

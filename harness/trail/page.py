@@ -27,6 +27,7 @@ from harness.trail.questions import Asked
 NAME = "trail.html"
 # A page with more than this is no longer pleasant to open.
 MOST_EVENTS = 20_000
+MOST_UNATTRIBUTED = 500
 _MOST_RECORDS = 2_000
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,9 +38,13 @@ def write_page(model: Model, asked: Asked, remarks: Sequence[str], path: Path) -
 
 
 def render(model: Model, asked: Asked, remarks: Sequence[str]) -> str:
-    """The page: containers and events as they were asked for. ``remarks`` stand below."""
+    """The page: containers and events as they were asked for. ``remarks`` stand below.
+
+    Which containers shared a network namespace, and what belongs to none that is known, are tables.
+    """
     containers = questions.containers(model, asked).rows
     events = questions.events(model, replace(asked, inside=True, most=MOST_EVENTS))
+    unattributed = questions.unattributed(model, replace(asked, most=MOST_UNATTRIBUTED))
     style = (_TEMPLATES / "trail.css").read_text(encoding="utf-8")
     script = (_TEMPLATES / "trail.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -48,6 +53,10 @@ def render(model: Model, asked: Asked, remarks: Sequence[str]) -> str:
     )
     return environment.get_template("trail.html").render(
         containers=_clean(containers),
+        shared=_clean([_sharing(row, asked) for row in questions.shared_netns(model, asked).rows]),
+        unattributed=_clean([_unattributed(row) for row in unattributed.rows]),
+        unattributed_left_off=unattributed.left_off,
+        whys=_clean(questions.why_unattributed(model, asked).rows),
         remarks=_clean(remarks),
         data=_clean(
             {
@@ -70,6 +79,16 @@ def _event(row: Mapping[str, Any]) -> Mapping[str, Any]:
     who = {name: row[name] for name in ("what", "auid", "ses", "success")}
     who["what"] = questions.brief(who["what"])
     return {**shown, **who, "records": [text[:_MOST_RECORDS] for text in row["records"]]}
+
+
+def _sharing(row: Mapping[str, Any], asked: Asked) -> Mapping[str, Any]:
+    ids = row["containers"].split(",")
+    return {**row, "containers": [asked.names.name_of(one, row["host"]) or one for one in ids]}
+
+
+def _unattributed(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    shown = {name: row[name] for name in ("time", "host", "boot", "serial", "why")}
+    return {**shown, "what": questions.brief(row["what"])}
 
 
 def _clean(value: Any) -> Any:

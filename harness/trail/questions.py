@@ -23,6 +23,7 @@ Row = dict[str, Any]
 Key = tuple[int, int, int]
 LAST = 1 << 62
 _BRIEF = 300
+_NO_RECORD = "is not a record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,22 +152,47 @@ def events(model: Model, asked: Asked) -> Answer:
 
 def unattributed(model: Model, asked: Asked) -> Answer:
     """Events of which nothing tells where they belong, and lines that are no events."""
-    others = model.others
-    rows = others.filter(others.reason == "unknown")
-    rows = rows.mutate(container=ibis.literal(""), role=ibis.literal(""))
+    rows = _unknown(model).mutate(container=ibis.literal(""), role=ibis.literal(""))
     answer = _event_answer("unattributed", model, rows, asked)
-    texts = model.index.table("texts")
-    lines = texts.filter(texts.damage > 0, texts.boot < 0).order_by("file", "number")
+    lines = _no_events(model).order_by("file", "number")
+    left_off = answer.left_off
+    if asked.most:
+        room = max(0, asked.most - len(answer.rows))
+        left_off += max(0, _count(model, lines) - room)
+        lines = lines.limit(room)
     for row in model.rows(lines):
         path = model.index.sources[row["file"]].name
         answer.rows.append(
             {
                 **dict.fromkeys(_EVENT_KEYS, ""),
-                **{"reason": "unknown", "why": f"{path}:{row['number']} is not a record"},
+                **{"reason": "unknown", "why": f"{path}:{row['number']} {_NO_RECORD}"},
                 **{"what": "a line", "records": [row["text"]], "serial": 0, "boot": 0},
             }
         )
-    return Answer(title="unattributed", columns=("time", "host", "what", "why"), rows=answer.rows)
+    columns = ("time", "host", "what", "why")
+    return Answer(title="unattributed", columns=columns, rows=answer.rows, left_off=left_off)
+
+
+def why_unattributed(model: Model, asked: Asked) -> Answer:
+    """How many of these there are for each reason, of whatever login; the most first."""
+    events = _narrow(model, _unknown(model), asked).group_by("why").agg(number=ibis._.count())
+    counts = {row["why"]: row["number"] for row in model.rows(events)}
+    counts[f"a line {_NO_RECORD}"] = _count(model, _no_events(model))
+    rows = [
+        {"why": why, "number": number}
+        for why, number in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+        if number
+    ]
+    return Answer(title="why they are unattributed", columns=("why", "number"), rows=rows)
+
+
+def _unknown(model: Model) -> Any:
+    return model.others.filter(model.others.reason == "unknown")
+
+
+def _no_events(model: Model) -> Any:
+    texts = model.index.table("texts")
+    return texts.filter(texts.damage > 0, texts.boot < 0)
 
 
 _EVENT_KEYS = (
@@ -177,12 +203,7 @@ _EVENT_KEYS = (
 
 def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
     boots = {boot.number: boot for boot in model.index.boots}
-    wanted = [n for n, boot in boots.items() if asked.host in ("", boot.host)]
-    table = table.filter(
-        table.boot.isin(wanted or [-9]),
-        table.time_ms >= asked.since_ms,
-        table.time_ms <= asked.until_ms,
-    )
+    table = _narrow(model, table, asked)
     if asked.among is not None:
         table = table.semi_join(model.keys(asked.among), list(KEY))
     ordered = table.order_by("time_ms", "boot", "serial", "container", "role")
@@ -214,6 +235,16 @@ def _event_answer(title: str, model: Model, table: Any, asked: Asked) -> Answer:
         columns=("time", "host", "container", "role", "reason", "auid", "ses", "what"),
         rows=rows,
         left_off=left_off,
+    )
+
+
+def _narrow(model: Model, table: Any, asked: Asked) -> Any:
+    """The events on the host and in the time that was asked for."""
+    boots = [boot.number for boot in model.index.boots if asked.host in ("", boot.host)]
+    return table.filter(
+        table.boot.isin(boots or [-9]),
+        table.time_ms >= asked.since_ms,
+        table.time_ms <= asked.until_ms,
     )
 
 
