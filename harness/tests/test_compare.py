@@ -44,6 +44,8 @@ NOT_RIGHT: Mapping[str, Mapping[str, Outcome]] = {
         "migration of which the restore tells nothing": Outcome.NONE,
     },
 }
+# No id was given to it, and no orchestrator has written down its namespaces.
+NOT_TOGETHER = {"migration of which the restore tells nothing": Outcome.NONE}
 
 
 def facts_of(folder: Path = DATA) -> Facts:
@@ -215,30 +217,29 @@ def test_no_case_is_right_about_another_truth(judge_by: Judge, name: str) -> Non
     assert [one.deed.case for one in judge_by(name, facts) if one.outcome is Outcome.RIGHT] == []
 
 
+def judge_together(
+    facts: Facts, folder: Path, logs: Mapping[str, Mapping[str, Log]], workspace: Workspace
+) -> list[Judged]:
+    """Has the trail attribute the whole logs in ``folder/HOST``, with what orchestrators know."""
+    known = [names_for(design, facts, logs[name]).known for name, design in DESIGNS.items()]
+    names = Names({space: name for one in known for space, name in one.items()})
+    found = find_sources([str(folder / host) for host in HOSTS])
+    said = read_trail(Model(read_logs(found, workspace)), names)
+    return [
+        judge(deed, said[deed.host, logs["nsid"][deed.host].serial(deed.by, deed.key)])
+        for deed in facts.deeds
+    ]
+
+
 @pytest.mark.tools
 @pytest.mark.xdist_group("engine")
 def test_both_designs_together_know_more_than_each(tmp_path: Path) -> None:
-    facts, logs = facts_of(), logs_of("nsid")
-    names = Names(
-        {
-            **names_for(CONTID, facts, logs_of("contid")).known,
-            **names_for(NSID, facts, logs).known,
-        }
-    )
-    found = find_sources([str(DATA / host) for host in HOSTS])
-    said = read_trail(Model(read_logs(found, Workspace(tmp_path))), names)
-    judged = [
-        judge(deed, said[deed.host, logs[deed.host].serial(deed.by, deed.key)])
-        for deed in facts.deeds
-    ]
-    # No id was given to it, and no orchestrator had written down its namespaces.
-    restored = "migration of which the restore tells nothing"
-    assert {one.deed.case: one.outcome for one in judged if one.outcome is not Outcome.RIGHT} == {
-        restored: Outcome.NONE
-    }
-    assert {one.words for one in judged if one.deed.case == restored} == {
-        "a container that nobody named"
-    }
+    logs = {name: logs_of(name) for name in DESIGNS}
+    judged = judge_together(facts_of(), DATA, logs, Workspace(tmp_path))
+    seen = {one.deed.case: one.outcome for one in judged}
+    assert {case: end for case, end in seen.items() if end is not Outcome.RIGHT} == NOT_TOGETHER
+    words = {one.words for one in judged if one.deed.case in NOT_TOGETHER}
+    assert words == {"a container that nobody named"}
 
 
 # -- what is counted -------------------------------------------------------------------

@@ -10,7 +10,7 @@ from harness.compare import workload
 from harness.compare.designs import DESIGNS
 from harness.compare.judge import Outcome, judge_log
 from harness.jobs import Lab
-from harness.tests.test_compare import NOT_RIGHT
+from harness.tests.test_compare import NOT_RIGHT, NOT_TOGETHER, judge_together
 from harness.workspace import Workspace
 
 pytestmark = pytest.mark.machinery
@@ -24,5 +24,8 @@ def test_a_fresh_run_is_what_the_unit_tests_judge(tmp_path: Path) -> None:
         judged = judge_log(design, facts, tmp_path / name, logs[name], lab.workspace)
         odd = {one.deed.case: one.outcome for one in judged if one.outcome is not Outcome.RIGHT}
         assert odd == NOT_RIGHT[name]
+    judged = judge_together(facts, tmp_path, logs, lab.workspace)
+    odd = {one.deed.case: one.outcome for one in judged if one.outcome is not Outcome.RIGHT}
+    assert odd == NOT_TOGETHER
     # The case is none unless a number was used again.
     assert "mnt" in facts.reused
