@@ -68,6 +68,7 @@ PACKAGES: Mapping[str, str] = {
     "mkfs.erofs": "erofs-utils",
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",
+    "node": "nodejs",
     "perl": "perl",
     "python3": "python3",
     "qemu-system-x86_64": "qemu-system-x86",
