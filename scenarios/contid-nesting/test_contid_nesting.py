@@ -19,7 +19,7 @@ _RULE = "/run/nsaudit/rule"
 _DELEGATE = Path(__file__).with_name("delegate.py")
 _SETHOSTNAME = "170"
 _SET = ("python3", "-c", "import socket; socket.sethostname(socket.gethostname())")
-# Equal modulo 32, and the last two modulo 256 as well.
+# Equal modulo 32, and the middle and the inner one modulo 256 as well.
 _OUTER, _MIDDLE, _INNER, _OTHER = "1", "33", "289", "65"
 
 
