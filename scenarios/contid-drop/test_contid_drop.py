@@ -1,8 +1,9 @@
 """Does the end of a container leave one record, and its id free for another?
 
 The end must be told whether or not anything audited it: without rules, with a rule that never
-audits the container, by exit and by kill, and when the first task goes before others. What the
-last task causes by leaving its files to be closed is of the container still, and comes before.
+audits the container, with one that audits every exit, by exit and by kill, and when the first
+task goes before others. What the last task causes by leaving its files to be closed is of the
+container still, and comes before.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ _ENDS = {
     "a crowd": ("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1 & done; wait"),
     "threads": ("python3", "-c", "import threading as t; t.Thread(target=print).start()"),
 }
+_AUDITED = 900
+# What is ruled when containers end, by the id of the first of them.
+_RULES: dict[int, tuple[str, ...]] = {
+    500: (),
+    600: ("-a", "never,task"),
+    _AUDITED: ("-a", "always,exit", "-F", "arch=b64", "-S", "exit,exit_group", "-k", "exit"),
+}
 
 
 @pytest.mark.scenario(feature=["contid"], config=["AUDIT", "AUDITSYSCALL"])
@@ -45,16 +53,17 @@ def test_contid_drop(guest: Guest, judge: Judge, auditd: Any) -> None:
     if first.stderr:
         return
 
-    # when containers end, without a rule and with one that audits nothing,
+    # when containers end, without a rule, with one that audits nothing, and with one for exits,
     expected = Counter({"499": 1})
-    for rule, start in (("", 500), ("never", 600)):
+    for start, rule in _RULES.items():
         if rule:
-            guest.run(["auditctl", "-a", "never,task"]).require()
-        for number, argv in enumerate(_ENDS.values()):
-            expected[str(start + number)] += 1
-            guest.run([_NAMED, str(start + number), *argv])
+            guest.run(["auditctl", *rule]).require()
+        for number, argv in enumerate(_ENDS.values(), start):
+            expected[str(number)] += 1
+            guest.run([_NAMED, str(number), *argv])
+        _wait_for_the_last(guest)
+        guest.run(["auditctl", "-D"]).require()
     # and one id is used for many, one after the other, by different orchestrators,
-    guest.run(["auditctl", "-D"]).require()
     again = f"for i in $(seq {_AGAIN}); do {_NAMED} 700 true || exit; done"
     judge.expect("used again", guest.run(["sh", "-c", again]).status, good=0)
     expected["700"] += _AGAIN
@@ -63,7 +72,6 @@ def test_contid_drop(guest: Guest, judge: Judge, auditd: Any) -> None:
     expected["800"] += 1
 
     # then each end has one record, after its beginning, and nothing else was dropped.
-    _wait_for_the_last(guest)
     trail = auditd.trail()
     # What a kernel with KUnit drops when it boots was named by nobody, and is before the first.
     told = (one for one in trail.records if one.type == "CONTAINER_OP")
@@ -74,6 +82,22 @@ def test_contid_drop(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.expect("beginnings", dict(sorted(sets.items())), good=dict(sorted(expected.items())))
     judge.expect("ends", dict(sorted(drops.items())), good=dict(sorted(expected.items())))
     judge.expect("order", _out_of_order(ops), good=[])
+    # An exit that is audited is of its container, and told before that ended; a kill is none.
+    exits = {
+        str(record.get("contid")): event.serial
+        for event in trail
+        if any(one.type == "SYSCALL" and one.get("key") == "exit" for one in event.records)
+        for record in event.records
+        if record.type == "CONTAINER_ID"
+    }
+    good = [str(number) for number, what in enumerate(_ENDS, _AUDITED) if what != "kill"]
+    judge.expect("audited exits", sorted(exits), good=good)
+    after = [
+        one.get("old-contid")
+        for one in ended
+        if exits.get(str(one.get("old-contid")), 0) > one.serial
+    ]
+    judge.expect("audited exits after the end", after, good=[])
     # and what the last close caused is named, and told before that the container ended.
     (left,) = trail.matching(type="ANOM_PROMISCUOUS", prom="0")
     said = trail.matching(type="CONTAINER_ID", contid="800")
