@@ -147,7 +147,7 @@ def ladder() -> None:
     if not Path(path_of(target)).exists():
         attempt("plain", target, 101)
         return
-    texts(target, "12", 2**64)
+    texts(target, "12", 64)
     attempt("unset", target, UNSET)
     attempt("kernel-thread-unset", KTHREADD, UNSET)
     askers(target)
@@ -158,8 +158,17 @@ def ladder() -> None:
     end(target)
 
 
-def texts(target: int, good: str, too_large: int) -> None:
-    """What must not be written, and a task that must not be written to."""
+def texts(target: int, good: str, bits: int) -> None:
+    """What must not be written, and a task that must not be written to.
+
+    A number of so many bits has room for a sign, a digit for each bit, and a newline: the rest
+    must not be cut off. A kernel that does so takes zeros for the number, so it gets a target of
+    its own.
+    """
+    too_large = 2**bits
+    other = child()
+    attempt("oversized", other, "-", "0" * (bits + 2) + good)
+    end(other)
     for step, text in (
         ("garbage", f"{good}x"),
         ("empty", ""),
@@ -328,7 +337,7 @@ def nest(depth: int) -> None:
 def rights() -> None:
     """The same for the file that lets a task name others."""
     target = child()
-    texts(target, "1", 2**32)
+    texts(target, "1", 32)
     attempt("odd", target, 2)
     attempt("odd-kernel-thread", KTHREADD, 2)
 

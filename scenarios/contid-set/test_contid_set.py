@@ -23,6 +23,7 @@ _TEXTS = {
     "negative": "EINVAL",
     "blank": "EINVAL",
     "too-large": "ERANGE",
+    "oversized": "EINVAL",
     "partial": "EINVAL",
     "partial-too-large": "EINVAL",
     "bad-pointer": "EFAULT",
