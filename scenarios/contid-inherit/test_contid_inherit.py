@@ -21,9 +21,18 @@ _NAMED = "/run/nsaudit/named"
 _ID = "4711"
 # A user that owns the file, and so can open it, but has no capability.
 _INSIDE = (_NAMED, "4713", "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+# Root, who has every capability, but not where audit asks for it.
+_ROOT_INSIDE = (_NAMED, "4713", "unshare", "--user", "--map-root-user")
+# The id of each of many, counted.
+_COUNT_MANY = """
+while read -r pid; do
+	read -r id <"/proc/$pid/audit_containerid"
+	echo "$id"
+done </run/many | sort | uniq -c
+"""
 
 
-@pytest.mark.scenario(feature=["contid"], config=["AUDIT", "NET_NS"])
+@pytest.mark.scenario(feature=["contid"], config=["AUDIT", "NET_NS", "USER_NS"])
 def test_contid_inherit(guest: Guest, judge: Judge, auditd: Any) -> None:
     # Given a container whose first task makes others,
     guest.put("/run/family.py", _FAMILY.read_bytes())
@@ -39,6 +48,8 @@ def test_contid_inherit(guest: Guest, judge: Judge, auditd: Any) -> None:
     # then each of them is in it,
     for kind in _KINDS:
         judge.expect(kind, _read(guest, *tasks[kind]), good=_ID)
+    many = guest.run(["sh", "-c", _COUNT_MANY]).require().stdout
+    judge.expect("a thousand", many.split(), good=["1000", _ID])
 
     # also after setns(2) to the namespaces of another, and without its orchestrator.
     first = tasks["first"][0]
@@ -54,8 +65,9 @@ def test_contid_inherit(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.expect("its id for another's", taken.stderr.strip(), good="ENOTUNIQ")
 
     # Inside nobody learns it, and nobody changes it.
-    said = guest.run([*_INSIDE, "cat", "/proc/self/audit_containerid"]).stderr
-    judge.expect("reading inside", said.rpartition(": ")[2].strip(), good="Operation not permitted")
+    for who, inside in (("user", _INSIDE), ("root", _ROOT_INSIDE)):
+        said = guest.run([*inside, *read]).stderr.rpartition(": ")[2].strip()
+        judge.expect(f"reading inside as {who}", said, good="Operation not permitted")
     said = guest.run([*_INSIDE, _NAMED, "5", "true"]).stderr
     judge.expect("setting inside", said.strip(), good="EPERM")
     auditd.trail()
