@@ -81,7 +81,11 @@ def test_contid_events(
 
     # who signals the daemon is told once, with the container,
     signal = ("sh", "-c", "kill -USR2 $NSAUDIT_DAEMON")
-    for good, wrapped in (("61", [_NAMED, "61"]), ("-", [])):
+    for good, wrapped in (
+        ("61", [_NAMED, "61"]),
+        ("63,^62", [_NAMED, "62", _NAMED, "63"]),
+        ("-", []),
+    ):
         said = guest.run(["/run/nsaudit/siginfo", *wrapped, *signal]).require().stdout
         lists = [line.split()[-1] for line in said.splitlines()]
         judge.expect(f"signal to the daemon from {good}", lists, good=[good, "-"])
@@ -123,17 +127,25 @@ def test_contid_events(
     numbers = [r.get("record") for r in event.records if r.type == "CONTAINER_ID"]
     judge.expect("numbers", numbers, good=["1", "2", "3", "4"])
 
-    # A packet names all containers of its network namespace, whoever sent it.
-    box = container("net")
-    box.run(["ip", "link", "set", "lo", "up"]).require()
-    box.run(["nft", "-f", "-"], given=_PACKETS).require()
+    # A packet names all containers of its network namespace, whoever sent it, and those around
+    # them; none, where none is there.
+    box, empty = container("net"), container("net")
+    for one in (box, empty):
+        one.run(["ip", "link", "set", "lo", "up"]).require()
+        one.run(["nft", "-f", "-"], given=_PACKETS).require()
     inmates = []
-    for name in ("31", "32"):
-        inmates.append(box.spawn([_NAMED, name, *_READY]))
+    for names in (("31",), ("32",), ("33", "34")):
+        wrap = [word for name in names for word in (_NAMED, name)]
+        inmates.append(box.spawn([*wrap, *_READY]))
         guest.wait_until(lambda: b"ready" in inmates[-1].out, 20.0, "a container")
-    box.run(["python3", "-c", _UDP]).require()
-    (event,) = [e for e in daemon.trail() if any(r.type == "NETFILTER_PKT" for r in e.records)]
-    judge.expect("packet", _subject(event, "NETFILTER_PKT"), good="31,32")
+    for one, good in ((box, "31,32,33,34,^33"), (empty, "nothing")):
+        before = len(daemon.trail())
+        one.run(["python3", "-c", _UDP]).require()
+        (event,) = [e for e in daemon.trail()[before:] if _has(e, "NETFILTER_PKT")]
+        judge.expect(f"packet among {good}", _subject(event, "NETFILTER_PKT"), good=good)
+    (packet,) = [one for one in event.records if one.type == "NETFILTER_PKT"]
+    judge.expect("number where none is", packet.get("record"), good=None)
+    judge.expect("records of containers there", _has(event, "CONTAINER_ID"), good=False)
 
 
 def _of_key(trail: Any, key: str) -> list[Event]:
@@ -143,6 +155,10 @@ def _of_key(trail: Any, key: str) -> list[Event]:
         for event in trail
         if any(one.type == "SYSCALL" and one.get("key") == key for one in event.records)
     ]
+
+
+def _has(event: Event, kind: str) -> bool:
+    return any(one.type == kind for one in event.records)
 
 
 def _named(event: Event) -> dict[str, str]:
