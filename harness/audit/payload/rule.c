@@ -8,7 +8,8 @@
  * LIST is user, task, exit, exclude, filesystem or io_uring, ACTION always or
  * never. FIELD is a number, or contid, or cgroupns-id and so on, or path;
  * OPERATOR is =, !=, <, >, <=, >=, & or &=, VALUE a number, or unset for contid,
- * or a file for path, where OPERATOR is =. Without -S all system calls are meant.
+ * or a file for path, where OPERATOR is =, as it is where VALUE is a colon and a
+ * text, which goes into the buffer. Without -S all system calls are meant.
  * Prints the name of the errno, 0 for none; the exit status is 0 if the kernel
  * was asked.
  */
@@ -159,6 +160,10 @@ int main(int argc, char **argv)
 			stop("incomplete:", argv[at]);
 		} else if (!strcmp(argv[at], "path")) {
 			add_text(rule, room, AUDIT_WATCH, argv[at + 2]);
+			at += 3;
+		} else if (*argv[at + 2] == ':') {
+			add_text(rule, room, number(argv[at]),
+				 argv[at + 2] + 1);
 			at += 3;
 		} else {
 			add_field(rule, room, argv[at], argv[at + 1],
