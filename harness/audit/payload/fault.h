@@ -61,21 +61,20 @@ static inline unsigned int disarm(void)
 }
 
 /*
- * What audit says of itself, or the errno of why it does not. The reply may
- * come from a thread of the kernel's.
+ * What audit replies to a request, or the errno of why it does not. The reply
+ * may come from a thread of the kernel's.
  */
-static inline int get_status(struct audit_status *status)
+static inline int get_reply(int type, void *reply, size_t len)
 {
 	struct {
 		struct nlmsghdr head;
 		union {
-			struct audit_status status;
 			struct nlmsgerr error;
+			char room[512];
 		};
-		char more[256];
 	} got = {
 		.head.nlmsg_len = NLMSG_LENGTH(0),
-		.head.nlmsg_type = AUDIT_GET,
+		.head.nlmsg_type = type,
 		.head.nlmsg_flags = NLM_F_REQUEST,
 	};
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -83,17 +82,23 @@ static inline int get_status(struct audit_status *status)
 
 	if (fd < 0 || sendto(fd, &got, got.head.nlmsg_len, 0,
 			     (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		stop("AUDIT_GET");
+		stop("a request");
 	do {
 		if (recv(fd, &got, sizeof(got), 0) < 0)
-			stop("AUDIT_GET's reply");
-	} while (got.head.nlmsg_type != AUDIT_GET &&
+			stop("a reply");
+	} while (got.head.nlmsg_type != type &&
 		 got.head.nlmsg_type != NLMSG_ERROR);
 	close(fd);
 	if (got.head.nlmsg_type == NLMSG_ERROR)
 		return -got.error.error;
-	*status = got.status;
+	memcpy(reply, got.room, len);
 	return 0;
+}
+
+/* What audit says of itself. */
+static inline int get_status(struct audit_status *status)
+{
+	return get_reply(AUDIT_GET, status, sizeof(*status));
 }
 
 /* Where there is no audit, none. */
