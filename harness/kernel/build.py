@@ -129,6 +129,26 @@ class Builder:
             self.compile(stack, folder, objects, wanted, "vmlinux")
             return file_digest(objects / "vmlinux")
 
+    @contextlib.contextmanager
+    def made(self, revision: Revision, target: str, source: Path) -> Iterator[Path]:
+        """An object that a revision's makefiles make of a C file of ours, while the lane is held.
+
+        ``target`` is its path in the object folder, where the file goes, too, for as long.
+        """
+        stack = revision.stack
+        wanted = self.wanted(stack.base)
+        with self._checked_out(revision.source, revision.commit, stack) as folder:
+            objects = self.objects(_name(stack), wanted)
+            copy = (objects / target).with_suffix(".c")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, copy)
+            try:
+                self.compile(stack, folder, objects, wanted, target)
+                yield objects / target
+            finally:
+                copy.unlink()
+                (objects / target).unlink(missing_ok=True)
+
     def build_directory(self, folder: Path, base: Base, *, bzimage: bool = False) -> Kernel:
         """The kernel of a developer's own tree as it stands, built out of it, incrementally.
 

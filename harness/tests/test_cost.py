@@ -10,7 +10,9 @@ import pytest
 from harness.bench import cost
 from harness.bench.cost import KINDS, STATES, TASKS, THINGS, Seen
 from harness.bench.figure import Figure
-from harness.errors import HarnessError
+from harness.errors import BuildError, HarnessError
+from harness.kernel import tasksize
+from harness.kernel.tasksize import TaskSize
 
 
 def said(loop: int = 20_007) -> str:
@@ -99,11 +101,36 @@ def test_what_two_daemons_are_told_of_costs_little_more_than_twice(
     assert (one.value, one.bar, one.holds) == (ratio, 2.2, holds)
 
 
-@pytest.mark.parametrize(("grown", "holds"), [(0, True), (8, True), (64, False)])
-def test_a_task_may_grow_by_a_pointer(grown: int, holds: bool) -> None:
-    ours = [seen(1.0, task_bytes=3072 + grown)]
-    last = compare([seen(1.0)], ours)[-1]
-    assert (last.name, last.bar, last.holds) == ("task mine", 3080, holds)
+@pytest.mark.parametrize(
+    ("series", "grown", "holds"),
+    [
+        (("contid",), 8, True),
+        (("contid",), 9, False),
+        (("nsid",), 0, True),
+        (("nsid",), 8, False),
+        (("contid", "nsid"), 8, True),
+        (("contid", "nsid"), 16, False),
+    ],
+)
+def test_a_task_may_grow_by_the_pointer_of_one_series(
+    series: tuple[str, ...], grown: int, holds: bool
+) -> None:
+    ours = [seen(1.0, task_bytes=3000 + grown, series=series)]
+    last = compare([seen(1.0, task_bytes=3000)], ours)[-1]
+    assert (last.name, last.value, last.holds) == ("task mine", 3000 + grown, holds)
+    assert last.what.endswith(f": +{grown}")
+    # Nor by it once more, where the base has the series already.
+    again = compare([seen(1.0, task_bytes=3000, series=series)], ours)[-1]
+    assert (again.bar, again.holds) == (3000, grown == 0)
+
+
+def test_the_size_of_a_task_is_that_of_symbols() -> None:
+    text = "0000000000000a40 00000000000009c8 B task_members\n" + (
+        "0000000000000000 0000000000000a00 B task_size\n"
+    )
+    assert tasksize.parse_sizes(text) == TaskSize(members=0x9C8, whole=0xA00)
+    with pytest.raises(BuildError, match="has no sizes"):
+        tasksize.parse_sizes(text.partition("\n")[2])
 
 
 def test_what_a_series_tells_is_shown_for_the_stacks_that_have_it() -> None:
@@ -126,7 +153,8 @@ def test_births_and_ends_are_judged_where_they_are_left_out() -> None:
     loud, quiet = figures["clone-on mine"], figures["clone-on-quiet mine"]
     assert (loud.bar, loud.what.partition(": ")[2]) == (
         None,
-        "+17.00 %, for 1900 B more of records",
+        "+17.00 %, no bar: 1900 B of records of births and ends, which the base does not tell;"
+        " judged without them",
     )
     assert (quiet.bar, quiet.holds) == (1010.0, True)
     times["plain", "on-quiet", "clone"] = 1011.0
