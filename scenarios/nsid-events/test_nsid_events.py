@@ -4,12 +4,12 @@ Each event of a task in a foreign namespace carries one record NS_INFO, whatever
 a system call, a user message, a crash. Its numbers are those that the host sees in
 /proc/PID/ns, and its ids, where there are any, those that NS_GET_ID tells. A task in initial
 namespaces adds nothing, and nobody can send such a record. A rule can ask for the tasks in one
-namespace, by its number, and where there are ids, by its id.
+namespace of each kind, by its number, and where there are ids, by its id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -27,8 +27,9 @@ _RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "sethostname", "-k", "nsid
 _CRASH = ("sh", "-c", "kill -SEGV $$")
 _LOGIN = ("sh", "-c", "echo 0 >/proc/self/loginuid")
 _FORGED = " ".join(f"{kind}ns=1" for kind in namespaces.KINDS)
-# AUDIT_NS_UTS of the series; sethostname(2) on x86-64.
-_NS_UTS, _SETHOSTNAME = "121", "170"
+# AUDIT_NS_CGROUP to AUDIT_NS_UTS of the series; sethostname(2) on x86-64.
+_FIELDS = {kind: str(number) for number, kind in enumerate(namespaces.KINDS, 114)}
+_SETHOSTNAME = "170"
 
 Run = Callable[[Sequence[str]], Answer]
 
@@ -41,6 +42,7 @@ def test_nsid_events(
     container: Callable[..., Container],
     send: Callable[..., Any],
     places: Callable[[int], Places],
+    ns_ids: Callable[..., Places],
 ) -> None:
     guest.run(["auditctl", *_RULE]).require()
     # Given a container that may speak to audit, and one in a user namespace, too,
@@ -83,23 +85,28 @@ def test_nsid_events(
     judge.expect("forged records", len(odd), good=0)
 
     # Rules for the tasks inside, and for those outside, of one namespace find these,
-    inode, uts_id = inside["uts"], inside.get("uts-id")
-    rules = {"inside": (_NS_UTS, "=", inode), "outside": (_NS_UTS, "!=", inode)}
-    _filter(guest, judge, auditd, speaking, rules)
-    # which only the lists for the end of a system call take;
-    for name in ("user", "task", "exclude"):
-        words = ["/run/nsaudit/rule", "add", name, "always", _NS_UTS, "=", inode]
-        refused = guest.run(words).require().stdout.strip()
-        judge.expect(f"errno of a rule on the list {name}", refused, good="EINVAL")
-    # and by an id, too, of which no half is enough.
-    if uts_id:
-        other = str(int(uts_id) + (1 << 32))
-        rules = {
-            "another-id": ("utsns-id", "=", other),
-            "inside-by-id": ("utsns-id", "=", uts_id),
-            "outside-by-id": ("utsns-id", "!=", uts_id),
-        }
-        _filter(guest, judge, auditd, speaking, rules)
+    inside = places(silent.pid)
+    for kind, field in _FIELDS.items():
+        # which only the lists for the end of a system call take,
+        refused = _refused(guest, field, inside[kind])
+        judge.expect(f"errnos on other lists, {kind}", refused, good=["EINVAL"] * 3)
+        _filter(guest, judge, auditd, silent, kind, field, inside[kind])
+    # by an id, too, of which no half is enough.
+    for kind in namespaces.KINDS if ns_ids() else ():
+        ns_id, field = inside[f"{kind}-id"], f"{kind}ns-id"
+        refused = _refused(guest, field, ns_id)
+        judge.expect(f"errnos on other lists, {kind} by id", refused, good=["EINVAL"] * 3)
+        other = str(int(ns_id) + (1 << 32))
+        _filter(guest, judge, auditd, silent, f"{kind}-by-id", field, ns_id, other)
+
+
+def _refused(guest: Guest, field: str, value: str) -> list[str]:
+    """What a rule with this field gets to hear from the lists that are asked before."""
+    words = ("always", field, "=", value)
+    return [
+        guest.run(["/run/nsaudit/rule", "add", name, *words]).require().stdout.strip()
+        for name in ("user", "task", "exclude")
+    ]
 
 
 def _filter(
@@ -107,10 +114,21 @@ def _filter(
     judge: Judge,
     auditd: Any,
     box: Container,
-    rules: Mapping[str, tuple[str, str, str]],
+    what: str,
+    field: str,
+    value: str,
+    *others: str,
 ) -> None:
-    """One call inside, two outside; of the rules, the first that fits is in the event."""
+    """One call inside, two outside; of the rules, the first that fits is in the event.
+
+    ``value`` is that of the container, ``others`` are nobody's.
+    """
     guest.run(["auditctl", "-D"]).require()
+    rules = {
+        **{f"another-{what}": (field, "=", other) for other in others},
+        f"inside-{what}": (field, "=", value),
+        f"outside-{what}": (field, "!=", value),
+    }
     for key, fields in rules.items():
         # The key first: auditctl does not know how long the value of an unknown field is.
         words = ["/run/nsaudit/rule", "add", "exit", "always", "-k", key, *fields]
@@ -121,10 +139,10 @@ def _filter(
             broken="EINVAL",
         )
     listed = guest.run(["auditctl", "-l"])
-    judge.keep("transcript-rules.txt", listed.stdout + listed.stderr)
-    judge.expect("auditctl lists the rules", listed.status, good=0)
+    judge.keep(f"transcript-rules-{what}.txt", listed.stdout + listed.stderr)
+    judge.expect(f"auditctl lists the rules, {what}", listed.status, good=0)
     told = [key for key in rules if f"-F key={key}" in listed.stdout]
-    judge.expect("and their keys", told, good=list(rules), broken=[])
+    judge.expect(f"and their keys, {what}", told, good=list(rules), broken=[])
     box.run(["hostname", "-b", "guest"]).require()
     guest.run(["hostname", "-b", "guest"]).require()
     guest.run(["hostname", "-b", "guest"]).require()
@@ -133,9 +151,9 @@ def _filter(
         found = trail.matching(type="SYSCALL", key=key)
         count = 1 if key.startswith("inside") else 2 if key.startswith("outside") else 0
         judge.expect(f"system calls by the rule for {key}", len(found), good=count, broken=0)
-    judge.expect("and rules go", guest.run(["auditctl", "-D"]).status, good=0)
+    judge.expect(f"and rules go, {what}", guest.run(["auditctl", "-D"]).status, good=0)
     left = guest.run(["auditctl", "-l"]).require().stdout.strip()
-    judge.expect("all of them", left, good="No rules")
+    judge.expect(f"all of them, {what}", left, good="No rules")
 
 
 def _last(trail: Trail, kind: str, **fields: str) -> Record:
