@@ -336,11 +336,12 @@ def stuffed(slow_reader: Callable[..., Reader]) -> Callable[[Daemon], Reader]:
 def old_tools(guest: Guest, judge: Judge) -> Callable[..., None]:
     """Debian's ausearch, aureport and auditctl find one event whole, and do not complain.
 
-    ``old_tools(event, key, program, shown)``: the key of the rule that asked for it, the
-    program that did it, and what ausearch has to print of a record that it does not know.
+    ``old_tools(event, key, program, shown, *types)``: the key of the rule that asked for it, the
+    program that did it, and what ausearch has to print of a record that it does not know; and
+    more types of records, by their numbers, of which it has to find some.
     """
 
-    def ask(event: Event, key: str, program: str, shown: str) -> None:
+    def ask(event: Event, key: str, program: str, shown: str, *types: int) -> None:
         for how, words in (
             ("key", ("-k", key)),
             ("serial", ("-a", str(event.serial))),
@@ -355,9 +356,21 @@ def old_tools(guest: Guest, judge: Judge) -> Callable[..., None]:
         judge.expect("ausearch -i, status", told.status, good=0)
         judge.expect("ausearch -i, complaints", told.stderr.strip(), good="")
         judge.expect("ausearch -i, the new record", shown in told.stdout, good=True)
+        for kind in types:
+            found = guest.run(["ausearch", "--input-logs", "--raw", "-m", str(kind)])
+            judge.expect(f"ausearch -m {kind}, status", found.status, good=0)
+            judge.expect(f"ausearch -m {kind}, complaints", found.stderr.strip(), good="")
+            judge.expect(f"ausearch -m {kind}", f"UNKNOWN[{kind}]" in found.stdout, good=True)
         for report in ("", "-x --summary", "-e", "-au"):
             made = guest.run(["aureport", "--input-logs", *report.split()])
             judge.expect(f"aureport {report}".strip(), made.stderr.strip(), good="")
+            judge.expect(f"aureport {report}, status", made.status, good=0)
+            if report == "-e":
+                # A line is its number, date, time, serial number, type, auid and success.
+                serials = [
+                    line.split()[3] for line in made.stdout.splitlines() if line[:1].isdigit()
+                ]
+                judge.expect("the event in it", str(event.serial) in serials, good=True)
         for option in ("-s", "-l"):
             listed = guest.run(["auditctl", option])
             judge.expect(f"auditctl {option}", f"{listed.status}{listed.stderr}", good="0")

@@ -16,6 +16,7 @@ from harness.audit import namespaces
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
+_NS_INFO, _NS_INIT, _NS_DEL = 1341, 1342, 1343
 _SET = ("python3", "-c", "import socket; socket.sethostname('box')")
 
 
@@ -26,6 +27,8 @@ def test_nsid_old_tools(
     # Given an event in a namespace that came and went,
     guest.run(["auditctl", "-a", "always,exit", "-S", "sethostname", "-k", "old"]).require()
     guest.run(["unshare", "--uts", *_SET]).require()
+    # (aureport has nothing to report of logins where there are none)
+    guest.run(["su", "tester", "-c", "true"]).require()
     trail = auditd.trail()
     (event,) = [e for e in trail if any(map(_is_call, e.records))]
 
@@ -39,9 +42,10 @@ def test_nsid_old_tools(
         return
 
     # and the tools find the event whole, and one that is a birth and nothing else.
-    old_tools(event, "old", "/usr/bin/python3.11", f"utsns={births[-1].get('inode')}")
+    shown = f"utsns={births[-1].get('inode')}"
+    old_tools(event, "old", "/usr/bin/python3.11", shown, _NS_INFO, _NS_INIT, _NS_DEL)
     birth = str(births[-1].serial)
-    for how, words in (("serial", ("-a", birth)), ("number", ("-m", "1342", "-a", birth))):
+    for how, words in (("serial", ("-a", birth)), ("number", ("-m", str(_NS_INIT), "-a", birth))):
         found = guest.run(["ausearch", "--input-logs", "--raw", *words])
         judge.expect(f"birth by {how}, complaints", found.stderr.strip(), good="")
         lines = [one for one in found.stdout.splitlines() if f":{birth})" in one]

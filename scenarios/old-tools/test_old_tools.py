@@ -14,7 +14,10 @@ import pytest
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
+# Records of the series contid; sethostname(2) on x86-64.
+_CONTAINER_OP, _SET_CAPCONTID, _SETHOSTNAME = 1344, 1345, "170"
 _NAMED = "/run/nsaudit/named"
+_DELEGATE = "sleep 60 & echo 1 >/proc/$!/audit_capcontainerid; kill $!"
 _SET = ("python3", "-c", "import socket; socket.sethostname('box')")
 
 
@@ -27,6 +30,7 @@ def test_old_tools(guest: Guest, judge: Judge, auditd: Any, old_tools: Callable[
     if named.stderr:
         return
     guest.run([_NAMED, "4711", "su", "tester", "-c", "true"]).require()
+    guest.run(["sh", "-c", _DELEGATE]).require()
     trail = auditd.trail()
     (event,) = [e for e in trail if any(_is_call(one) for one in e.records)]
     logins = [e for e in trail if any(one.type == "USER_START" for one in e.records)]
@@ -37,8 +41,14 @@ def test_old_tools(guest: Guest, judge: Judge, auditd: Any, old_tools: Callable[
     judge.expect("records of the event", "CONTAINER_ID" in kinds and "SYSCALL" in kinds, good=True)
     judge.expect("records of a login", "CONTAINER_ID" in _kinds(logins), good=True)
 
-    # ausearch finds the event whole, and its kind by its name, and none of the tools complains.
-    old_tools(event, "old", "/usr/bin/python3.11", "contid=4711")
+    # ausearch finds the event whole, and its kind by its name, and that a task was named, and
+    # delegated to, by their numbers, and none of the tools complains, nor of a rule by contid.
+    words = ["/run/nsaudit/rule", "add", "exit", "always", "-k", "contid", "contid", "=", "4711"]
+    added = guest.run([*words, "-S", _SETHOSTNAME]).require().stdout.strip()
+    judge.expect("errno of a rule by contid", added, good="0")
+    old_tools(event, "old", "/usr/bin/python3.11", "contid=4711", _CONTAINER_OP, _SET_CAPCONTID)
+    listed = guest.run(["auditctl", "-l"]).stdout
+    judge.expect("auditctl -l, the rule", "-F key=contid" in listed, good=True)
     found = guest.run(["ausearch", "--input-logs", "--raw", "-m", "USER_START"])
     judge.expect("ausearch by type", found.status, good=0)
 
