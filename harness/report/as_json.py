@@ -36,7 +36,7 @@ _ARM = _object(
     outcome=_one_of(Outcome),
     signature=_TEXT,
     seconds=_SECONDS,
-    boot={"enum": ["cold", "warm"]},
+    boot={"enum": ["cold", "second cold", "warm"]},
     known={"type": "boolean"},
     evidence={
         "type": "object",

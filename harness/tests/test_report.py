@@ -329,6 +329,12 @@ def test_the_json_obeys_its_schema(mixed: RunResult, green: RunResult) -> None:
         validator.validate(json.loads(json.dumps(as_json.render(run))))
 
 
+def test_the_schema_knows_a_guest_that_booted_once_more(green: RunResult) -> None:
+    said = as_json.render(green)
+    said["scenarios"][0]["arms"][0]["boot"] = "second cold"
+    jsonschema.validate(said, as_json.SCHEMA)
+
+
 @pytest.mark.parametrize("key", ["schema", "host", "stacks", "scenarios"])
 def test_the_schema_refuses_what_lacks_a_part(green: RunResult, key: str) -> None:
     value = as_json.render(green)
