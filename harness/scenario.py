@@ -200,10 +200,23 @@ def gather(results: Sequence[ArmResult]) -> tuple[ScenarioResult, ...]:
     )
 
 
-def find_colds(results: Sequence[ScenarioResult]) -> list[str]:
-    """Why guests that could have been forked were booted, each reason once, as lines."""
-    seen = [arm.evidence["cold"] for one in results for arm in one.arms if "cold" in arm.evidence]
-    return [f"guests boot cold: {why}" for why in dict.fromkeys(map(str, seen))]
+# What an arm may note that a verdict does not tell, and how its reason is introduced.
+_REMARKS = {"cold": "guests boot cold", "unlooked": "not looked for"}
+
+
+def find_remarks(results: Sequence[ScenarioResult]) -> list[str]:
+    """Why guests that could have been forked were booted, and what nobody looked for, as lines.
+
+    Each reason is there once.
+    """
+    seen = [
+        f"{title}: {arm.evidence[key]}"
+        for key, title in _REMARKS.items()
+        for one in results
+        for arm in one.arms
+        if key in arm.evidence
+    ]
+    return list(dict.fromkeys(seen))
 
 
 @dataclass(slots=True)

@@ -139,7 +139,7 @@ def act(options: argparse.Namespace) -> int:
         lab.workspace.prune_runs(_KEPT_RUNS)
     _write_reports(result, lab.workspace, options)
     sys.stderr.writelines(
-        f"{line}\n" for line in (*elsewhere, *scenario.find_colds(result.scenarios))
+        f"{line}\n" for line in (*elsewhere, *scenario.find_remarks(result.scenarios))
     )
     return 0 if result.as_expected else 1
 

@@ -190,7 +190,11 @@ def test_what_is_planned_and_never_run_is_a_miss(tmp_path: Path) -> None:
 def test_why_guests_were_booted_is_said_once() -> None:
     arm = Arm(scenario="s", stack="k", expect=Expect.PASS)
     why = {"cold": "QEMU refuses migrate"}
-    arms = tuple(ArmResult(arm=arm, evidence=one) for one in (why, {"lost": 0}, why))
+    forked = {"unlooked": "leaks, for a guest was forked"}
+    arms = tuple(ArmResult(arm=arm, evidence=one) for one in (forked, why, {"lost": 0}, why))
     results = [ScenarioResult(name="s", verdict=Verdict.CONFIRMED, arms=arms)]
-    assert scenario.find_colds(results) == ["guests boot cold: QEMU refuses migrate"]
-    assert scenario.find_colds([]) == []
+    assert scenario.find_remarks(results) == [
+        "guests boot cold: QEMU refuses migrate",
+        "not looked for: leaks, for a guest was forked",
+    ]
+    assert scenario.find_remarks([]) == []
