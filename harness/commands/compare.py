@@ -127,7 +127,7 @@ def _judge(
         designs={one.name: one.title for one in designs},
         cases=cases,
         measures=[
-            *result.attribution(cases, [one.name for one in designs], f"a/{workload.LOG}"),
+            *result.attribution(cases, [one.name for one in designs], workload.files(designs)),
             *measures.of_size(designs, facts, logs, rates),
             *measures.of_cost(designs, about["base"], measures.read_cost(folder / measures.COST)),
             *measures.of_work(designs, facts, logs),

@@ -13,7 +13,7 @@ from harness.compare import code, size
 from harness.compare.designs import Design
 from harness.compare.result import Measure
 from harness.compare.truth import Facts, Log, names_for
-from harness.compare.workload import HOSTS, LOG, SAID
+from harness.compare.workload import HOSTS, LOG, SAID, files
 
 COST, CODE = "cost.json", "code.json"
 # The base's own instructions were seen to differ by 0.25 % between two runs: less is no win.
@@ -41,7 +41,7 @@ def of_size(
 ) -> Iterator[Measure]:
     """Bytes in the log of one host."""
     sizes = {one.name: size.measure(one, facts, logs[one.name]) for one in designs}
-    sources = tuple(f"{one.name}/{HOSTS[0]}/{LOG}" for one in designs)
+    sources = (*(f"{one.name}/{HOSTS[0]}/{LOG}" for one in designs), f"{HOSTS[0]}/{SAID}")
     day = f"{rates.events_s:g} events a second, {rates.starts_h:g} containers an hour"
     for name, unit, values, note in (
         (
@@ -71,8 +71,14 @@ def of_work(
     """What an orchestrator does with and without a design, and what a migration needs."""
     said = tuple(f"{host}/{SAID}" for host in HOSTS)
 
-    def measure(group: str, name: str, values: Mapping[str, float], note: str = "") -> Measure:
-        return Measure(group=group, name=name, unit="", values=values, sources=said, note=note)
+    def measure(
+        group: str,
+        name: str,
+        values: Mapping[str, float],
+        note: str = "",
+        sources: tuple[str, ...] = said,
+    ) -> Measure:
+        return Measure(group=group, name=name, unit="", values=values, sources=sources, note=note)
 
     for step, what in (("start", "at the start of a container"), ("exec", "at an exec into it")):
         done = facts.work[step]
@@ -87,7 +93,8 @@ def of_work(
         for name, entries in known.items()
     }
     note = f"of {size.ALONE}: its id, or each namespace that is its own"
-    yield measure("orchestrator", "entries that map to a name, for a container", kept, note)
+    name = "entries that map to a name, for a container"
+    yield measure("orchestrator", name, kept, note, files(designs))
     containers = [one for one in facts.containers if one.name == _MOVED]
     before, after = (
         {
@@ -102,7 +109,8 @@ def of_work(
         )
         for name in known
     }
-    yield measure("migration", "entries that have to be added to follow it", fresh)
+    name = "entries that have to be added to follow it"
+    yield measure("migration", name, fresh, sources=files(designs))
     done = facts.work["start"]
     told = {one.name: done["writes" if one.numbers else "reads"] / done["times"] for one in designs}
     yield measure("migration", "operations at the restore", told, "the same as at a start")

@@ -141,8 +141,10 @@ def _tally(judged: Iterable[Judged]) -> Tally:
     )
 
 
-def attribution(cases: Sequence[Case], designs: Sequence[str], source: str) -> list[Measure]:
-    """The cases as figures."""
+def attribution(
+    cases: Sequence[Case], designs: Sequence[str], sources: tuple[str, ...]
+) -> list[Measure]:
+    """The cases as figures. ``sources`` are the files that they were judged by."""
     deeds = sum(case.deeds for case in cases)
     figures: Sequence[tuple[str, Callable[[Tally], int], bool]] = (
         (f"deeds attributed rightly, of {deeds}", lambda one: one.right, False),
@@ -156,7 +158,7 @@ def attribution(cases: Sequence[Case], designs: Sequence[str], source: str) -> l
             name=name,
             unit="",
             values={one: float(sum(of(case.tallies[one]) for case in cases)) for one in designs},
-            sources=tuple(f"{one}/{source}" for one in designs),
+            sources=sources,
             less=less,
         )
         for name, of, less in figures

@@ -84,6 +84,12 @@ def _read_log(guest: Guest) -> bytes:
     )
 
 
+def files(designs: Sequence[Design]) -> tuple[str, ...]:
+    """All that ``read`` takes and makes, in the folder of a run: the truth, and each log."""
+    logs = [f"{design.name}/{host}/{LOG}" for design in designs for host in HOSTS]
+    return (*logs, *(f"{host}/{SAID}" for host in HOSTS))
+
+
 def read(folder: Path, designs: Sequence[Design]) -> tuple[Facts, Mapping[str, Mapping[str, Log]]]:
     """What was said in a run, and each design's logs by host, kept as ``DESIGN/HOST/audit.log``."""
     lines: list[str] = []

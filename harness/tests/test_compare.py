@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from harness.compare import code, measures, report, result, size
+from harness import cli
+from harness.bench.cost import STATES, THINGS, Seen
+from harness.compare import code, kept, measures, report, result, size
 from harness.compare.designs import DESIGNS, require_designs, strip
 from harness.compare.judge import Judged, Outcome, Said, judge, judge_log, read_trail, resolve
 from harness.compare.result import Comparison, Measure, Tally
@@ -314,11 +318,13 @@ def test_code_is_counted_in_patches(tmp_path: Path) -> None:
     assert found.hot == ["fork"]
 
 
+def patches_of(name: str) -> tuple[Path, ...]:
+    return series.load(PROJECT / "kernel-patches").series[name].patches["6.12"]
+
+
 def test_the_series_are_counted() -> None:
-    patches = Path(__file__).parents[2] / "kernel-patches"
     for name in DESIGNS:
-        files = sorted(p for p in (patches / name / "6.12").glob("*.patch") if p.name[:4] != "0000")
-        found = code.measure(files)
+        found = code.measure(patches_of(name))
         assert found.added > 100
         assert "kernel/audit.c" in found.files
         assert all(re.fullmatch(r"[a-z_]\w*", one) for ones in found.files.values() for one in ones)
@@ -428,3 +434,56 @@ def test_what_orchestrators_do_is_counted() -> None:
     assert work["operations at the start of a container"].values == {"contid": 1, "nsid": 8}
     assert work["operations at an exec into it"].values == {"contid": 1, "nsid": 0}
     assert work["entries that have to be added to follow it"].values == {"contid": 0, "nsid": 5}
+
+
+def make_run(folder: Path) -> None:
+    """A run that is kept: real logs, figures of no guest, and the code of today's series."""
+    for host in HOSTS:
+        shutil.copytree(DATA / host, folder / host)
+    kinds = ("plain", CONTID.kind, NSID.kind)
+    keys = [(kind, state, thing) for kind in kinds for state in STATES for thing in THINGS]
+    seen = Seen(series=(), times=dict.fromkeys(keys, 1.0), records={}, task_bytes=3072)
+    stacks = [f"{name}-6.12" for name in ("vanilla", *DESIGNS)]
+    measures.write_cost(folder / measures.COST, {name: [seen] for name in stacks})
+    codes = {name: asdict(code.measure(patches_of(name))) for name in DESIGNS}
+    (folder / measures.CODE).write_text(json.dumps(codes))
+    about = {"started": "2026-11-25T00:00:00Z", "base": "6.12", "about": {"machine": "2 cores"}}
+    (folder / kept.ABOUT).write_text(json.dumps(about))
+
+
+@pytest.mark.tools
+@pytest.mark.xdist_group("engine")
+def test_each_figure_cites_every_file_that_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NSAUDIT_STATE", str(tmp_path / "state"))
+    folder = tmp_path / "run"
+    make_run(folder)
+    assert cli._main(["compare", *DESIGNS, "--run", str(folder)]) == 0
+    cited = {
+        (one["group"], one["name"].partition(",")[0]): set(one["sources"])
+        for one in json.loads((folder / kept.RESULT).read_text())["measures"]
+    }
+    truth = {f"{host}/truth.jsonl" for host in HOSTS}
+    logs = {f"{name}/{host}/audit.log" for name in DESIGNS for host in HOSTS}
+    first = {f"{name}/a/audit.log" for name in DESIGNS} | {"a/truth.jsonl"}
+    for (group, name), files in cited.items():
+        match group:
+            case "attribution":
+                assert files == logs | truth
+            case "log size":
+                assert files == first
+            case "orchestrator" | "migration":
+                assert files == (logs | truth if name.startswith("entries") else truth)
+            case "guest instructions":
+                assert files == {"cost.json"}
+            case "kernel code":
+                assert files == {"code.json"}
+            case _:
+                pytest.fail(f"another group of figures: {group}")
+    page = (folder / kept.PAGE).read_text()
+    links = re.findall(r'href="([^"#]+)"', page)
+    assert set(links) >= logs | truth
+    assert all((folder / link).exists() for link in links)
+    markdown = (folder / "compare.md").read_text()
+    assert max(map(len, markdown.splitlines())) <= report.WIDTH
