@@ -28,6 +28,7 @@ from harness.trail.sources import find_sources
 from harness.workspace import PROJECT, Workspace
 
 DATA = Path(__file__).with_name("data") / "compare"
+KEPT = PROJECT / "kernel-patches/COMPARISON.md"
 HOSTS = ("a", "b")
 CONTID, NSID = DESIGNS["contid"], DESIGNS["nsid"]
 # What each design cannot know, and how that shows; the others of the workload are right.
@@ -330,6 +331,21 @@ def test_the_series_are_counted() -> None:
         assert all(re.fullmatch(r"[a-z_]\w*", one) for ones in found.files.values() for one in ones)
 
 
+def code_section(text: str) -> str:
+    """What a report says of kernel code; the numbers of the files aside, which others have, too."""
+    section = text.partition("## Kernel code\n")[2].partition("\n## ")[0]
+    return re.sub(r"\[\d+\]", "[]", section)
+
+
+def test_the_comparison_that_is_kept_counts_the_series_of_today() -> None:
+    designs = list(DESIGNS.values())
+    codes = {one.name: code.measure(patches_of(one.name)) for one in designs}
+    today = replace(found((Outcome.RIGHT,) * 2), measures=list(measures.of_code(designs, codes)))
+    seen = code_section(report.render_markdown(today, "nsaudit compare"))
+    assert "lines added" in seen
+    assert code_section(KEPT.read_text()) == seen, "nsaudit compare contid nsid writes it anew"
+
+
 # -- who wins ----------------------------------------------------------------------------
 
 
@@ -405,9 +421,8 @@ def test_markdown_fits_a_mail_and_names_its_sources() -> None:
     assert "20261125T000000Z-abcdef" in text
     assert "In the cases of a migration nothing is checkpointed" in text
     # What is kept says what a report says today.
-    kept = (PROJECT / "kernel-patches/COMPARISON.md").read_text()
     same = text.partition("## Who did it\n")[2].partition("    case ")[0]
-    assert same in kept
+    assert same in KEPT.read_text()
 
 
 def test_the_page_links_to_the_run_and_escapes_what_was_said() -> None:
