@@ -3,7 +3,7 @@
 Debian's audisp-remote sends what two hosts record to auditd on a third one. The network is cut
 and the senders' daemons are restarted before it is mended. The queue that audisp-remote keeps
 in a file (``mode = forward``) promises that nothing is lost then; the one in memory does not,
-and what it loses is named.
+and what it loses is named. ``nsaudit trail`` reads all three logs and has each record once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ import pytest
 from harness.audit.records import Trail
 from harness.guest.hosts import Hosts
 from harness.guest.machine import Guest
+from harness.jobs import Lab
 from harness.scenario import Judge
+from harness.trail import questions
+from harness.trail.index import read_logs
+from harness.trail.model import Model
+from harness.trail.questions import Asked
+from harness.trail.sources import find_sources
 
 _NAMED, _SEND = "/run/nsaudit/named", "/run/nsaudit/send"
 _CONTAINER = "4711"
@@ -47,10 +53,18 @@ _SAID = re.compile(r"msg='(\w+-\d+)'")
 
 @dataclass(frozen=True)
 class Shipped:
-    """One host's records, as lines: what its own log has, and how often each one arrived."""
+    """One host's records, as lines: those in its own log, and how often the collector's has each.
+
+    Only the kernel's, up to the message that ends them.
+    """
 
     sent: Sequence[str]
     arrived: Counter[str]
+
+    @property
+    def received(self) -> int:
+        """How many the collector has, each counted once, whether the host's log has it or not."""
+        return len(self.arrived)
 
     @property
     def lost(self) -> list[str]:
@@ -105,15 +119,15 @@ def _await(happened: Callable[[], bool], scale: float) -> bool:
 
 
 def _compare(host: str, own: str, collected: str) -> Shipped:
-    """The kernel's records in a host's own log up to the end, and which the collector has."""
-    lines = own.splitlines()
-    (end,) = [number for number, line in enumerate(lines) if f"msg='{_END}'" in line]
-    return Shipped(
-        sent=[line for line in lines[: end + 1] if " type=DAEMON_" not in line],
-        arrived=Counter(
-            line for line in collected.splitlines() if line.startswith(f"node={host} ")
-        ),
-    )
+    """What a host's own log has, beside what the collector's has of it."""
+    return Shipped(sent=_records(own, host), arrived=Counter(_records(collected, host)))
+
+
+def _records(log: str, host: str) -> list[str]:
+    """The kernel's records of a host in a log, up to the end; none if the log has no end."""
+    lines = [line for line in log.splitlines() if line.startswith(f"node={host} ")]
+    ends = [number for number, line in enumerate(lines, 1) if f"msg='{_END}'" in line]
+    return [line for line in lines[: min(ends, default=0)] if " type=DAEMON_" not in line]
 
 
 def _messages(lines: Sequence[str]) -> list[str]:
@@ -137,7 +151,7 @@ def _named(arrived: Counter[str]) -> list[str]:
     config=["AUDIT", "INET"],
     hosts={"keeper": 0, "forgetter": 7.5, "collector": -3},
 )
-def test_shipping(hosts: Hosts, judge: Judge, daemons: Mapping[str, Any]) -> None:
+def test_shipping(hosts: Hosts, judge: Judge, lab: Lab, daemons: Mapping[str, Any]) -> None:
     # Given kernels that name containers, a collector that listens, and two hosts that send to it,
     first = hosts["keeper"].run([_NAMED, _CONTAINER, "true"])
     judge.expect("naming one", first.stderr.strip() or "0", good="0", broken="ENOENT")
@@ -174,14 +188,18 @@ def test_shipping(hosts: Hosts, judge: Judge, daemons: Mapping[str, Any]) -> Non
 
     # then all that the queue in the file promised arrives, with the container that each
     # message is from, and what the one in memory lost is of that time and can be named.
-    shipped = {}
+    shipped, records = {}, {}
     for name in senders:
         text = daemons[name].read()
-        daemons[name].trail()
+        records[name] = len(daemons[name].trail().records)
         one = shipped[name] = _compare(name, text, collector.read())
-        judge.note(**{name: f"{len(one.sent)} sent, {len(one.lost)} lost, {one.twice} twice"})
+        counts = f"{len(one.sent)} sent, {one.received} received, {len(one.lost)} lost"
+        judge.note(**{name: f"{counts}, {one.twice} twice"})
         judge.keep(f"{name}/lost.log", "".join(f"{line}\n" for line in one.lost))
-    judge.keep("collector/records-all.log", collector.read())
+        arrived = len(one.sent) - len(one.lost)
+        judge.expect(f"records received from the {name}", one.received, good=arrived)
+    collected = collector.read()
+    judge.keep("collector/records-all.log", collected)
     sent = [f"{when}-{n}" for when in ("before", "cut", "after") for n in range(1, _EACH + 1)]
     judge.expect("messages sent", _messages(shipped["keeper"].sent), good=sent)
     judge.expect("records lost, with a file", len(shipped["keeper"].lost), good=0)
@@ -191,6 +209,28 @@ def test_shipping(hosts: Hosts, judge: Judge, daemons: Mapping[str, Any]) -> Non
     judge.expect(
         "messages lost, in memory", lost, good=[one for one in sent if one.startswith("cut-")]
     )
+
+    # And the trail of all three logs has each record once, with what is in one log only.
+    own = [f"{name}={judge.folder}/{name}/records.log" for name in senders]
+    found = find_sources([*own, f"{judge.folder}/collector/records-all.log"])
+    model = Model(read_logs(found, lab.workspace))
+    mine = [line for line in collected.splitlines() if line.startswith("node=collector ")]
+    records["collector"] = len(mine)
+    judge.expect("records in the trail", _count(model), good=dict(sorted(records.items())))
+    rows = questions.events(model, Asked(container=_CONTAINER)).rows
+    for name in senders:
+        inside = [one for row in rows if row["host"] == name for one in row["records"]]
+        judge.expect(f"messages of the {name} in the trail", _messages(inside), good=sent)
+
+
+def _count(model: Model) -> Mapping[str, int]:
+    """How many records a trail has of each host; those of none have an empty name."""
+    hosts = {one.number: one.host for one in model.index.boots}
+    lines = model.index.table("lines")
+    counts: Counter[str] = Counter()
+    for row in model.rows(lines.group_by("boot").agg(number=lines.count())):
+        counts[hosts.get(row["boot"], "")] += row["number"]
+    return dict(sorted(counts.items()))
 
 
 def _has(collector: Any, said: str) -> bool:
