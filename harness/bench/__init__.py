@@ -25,14 +25,15 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "edit": edits.edit,
     "memory": guests.memory,
     "units": suites.units,
+    "migration": suites.migration,
     "cost": cost.cost,
     "trail": trails.trail,
     "growth": trails.growth,
 }
 # A first build takes long, and one of virtme-ng's default configuration much longer; so does that
-# of the lane of matrix, and of the tree of edit. cost is about series, trail and growth about a
-# tool: not about the harness.
-_OTHERS = ("build", "cost", "edit", "matrix", "trail", "growth")
+# of the lane of matrix, and of the tree of edit; migration has kernels of a configuration of its
+# own. cost is about series, trail and growth about a tool: not about the harness.
+_OTHERS = ("build", "cost", "edit", "matrix", "migration", "trail", "growth")
 DEFAULT = tuple(name for name in FIGURES if name not in _OTHERS)
 
 

@@ -1,4 +1,4 @@
-"""Figures of whole commands: all scenarios, and the unit tests."""
+"""Figures of whole commands: all scenarios, one of two hosts, and the unit tests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ _AS_CI = (
 
 def scenarios(plan: Plan) -> Iterator[Figure]:
     """``nsaudit run`` on one base, when nothing has to be made for it."""
-    for what in ("what is missing is built first", "all is cached"):
-        plan.on_step(f"asking the regressions on {plan.base}: {what}")
-        done = call(plan, "run", "--base", plan.base, deadline_s=_LIMIT_S)
+    done = _ask_warm(plan, f"the regressions on {plan.base}", "--base", plan.base)
     yield Figure(
         name="scenarios",
         what=f"nsaudit run --base {plan.base}, kernels, image and saved guests cached",
@@ -31,6 +29,29 @@ def scenarios(plan: Plan) -> Iterator[Figure]:
         bar=30.0,
         fault=find_fault(done),
     )
+
+
+def migration(plan: Plan) -> Iterator[Figure]:
+    """``nsaudit run`` of the scenario that moves containers between two hosts, all arms of it."""
+    stack = plan.lab.catalogue.require_stack(f"ids-{plan.base}").name
+    words = ("migration", "--config", "checkpoint", "--stack", stack)
+    done = _ask_warm(plan, f"migration on {stack}", *words)
+    yield Figure(
+        name="migration",
+        what=f"nsaudit run {' '.join(words)}, kernels, image and saved guests cached",
+        samples=(done.seconds,),
+        unit="s",
+        bar=60.0,
+        fault=find_fault(done),
+    )
+
+
+def _ask_warm(plan: Plan, whom: str, *words: str) -> proc.Completed:
+    """``nsaudit run`` for the second time, when nothing has to be made for it."""
+    for what in ("what is missing is built first", "all is cached"):
+        plan.on_step(f"asking {whom}: {what}")
+        done = call(plan, "run", *words, deadline_s=_LIMIT_S)
+    return done
 
 
 def call(plan: Plan, *words: str, deadline_s: float) -> proc.Completed:

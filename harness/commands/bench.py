@@ -25,7 +25,8 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "figure",
         nargs="*",
-        help=f"one of {', '.join(FIGURES)} (all but build, cost, edit, matrix, trail, growth)",
+        help=f"one of {', '.join(FIGURES)}"
+        " (all but build, cost, edit, matrix, migration, trail, growth)",
     )
     parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
     parser.add_argument(

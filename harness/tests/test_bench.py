@@ -9,15 +9,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness import bench, cli
+from harness import bench, cli, proc
 from harness.audit.records import Trail
-from harness.bench import edits, figure, logs, matrices, plot
+from harness.bench import edits, figure, logs, matrices, plot, suites
 from harness.bench.figure import Figure, Machine
+from harness.bench.plan import Plan
 from harness.commands import bench as command
 from harness.errors import UsageError
+from harness.jobs import Lab
 from harness.kernel import prefixes
 from harness.tests.small_kernel import Lab as SmallLab
 from harness.tests.small_kernel import PaperLab, replace
+from harness.workspace import Workspace
 
 MACHINE = Machine(
     cores=2, processor="A CPU", load=0.25, accelerator="tcg", guest_cpu="qemu64", qemu="7.2"
@@ -108,11 +111,45 @@ def test_the_processor_is_named() -> None:
 
 
 def test_some_figures_must_be_asked_for() -> None:
-    assert not {"build", "cost", "trail"} & set(bench.require_names([]))
+    assert not {"build", "cost", "migration", "trail"} & set(bench.require_names([]))
     assert bench.require_names(["build", "boot"]) == ("build", "boot")
     with pytest.raises(UsageError, match="no figure 'boat'") as raised:
         bench.require_names(["boat"])
     assert "boot, scenarios" in raised.value.hint
+
+
+class Nsaudit:
+    """Takes the place of the command: the first call takes longer, the last says how it ended."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.status = status
+        self.calls: list[tuple[str, ...]] = []
+
+    def __call__(self, plan: Plan, *words: str, deadline_s: float) -> proc.Completed:
+        self.calls.append(words)
+        return proc.Completed(
+            argv=words,
+            status=self.status,
+            stdout="",
+            stderr="migration FAILS\n",
+            seconds=90.0 / len(self.calls),
+        )
+
+
+@pytest.mark.parametrize(("status", "fault"), [(0, ""), (1, "status 1: migration FAILS")])
+def test_the_whole_migration_is_timed_once_all_is_cached(
+    status: int, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = Nsaudit(status)
+    monkeypatch.setattr(suites, "call", command)
+    plan = Plan(lab=Lab(Workspace(tmp_path)), base="6.12", times=0, on_step=lambda _: None)
+    (one,) = bench.FIGURES["migration"](plan)
+    asked = ("run", "migration", "--config", "checkpoint", "--stack", "ids-6.12")
+    assert command.calls == [asked, asked]
+    assert (one.samples, one.unit, one.bar, one.fault) == ((45.0,), "s", 60.0, fault)
+    assert one.holds is (status == 0)
+    with pytest.raises(UsageError, match=r"no stack 'ids-6\.1'"):
+        list(bench.FIGURES["migration"](change(plan, base="6.1")))
 
 
 def test_a_log_to_read_is_always_the_same_and_whole(tmp_path: Path) -> None:
