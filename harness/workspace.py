@@ -256,11 +256,11 @@ class Workspace:
             folder.mkdir()
         return folder
 
-    def prune_runs(self, keep: int) -> None:
-        """Removes all but the newest ``keep`` runs that are older than a day."""
+    def prune_runs(self, keep: int, spare: Collection[Path] = ()) -> None:
+        """Removes runs older than a day, but the newest ``keep`` and those in ``spare``."""
         runs = sorted((self.root / "runs").iterdir(), reverse=True)
         for folder in runs[keep:]:
-            if time.time() - folder.stat().st_mtime > 86400:
+            if folder not in spare and time.time() - folder.stat().st_mtime > 86400:
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager

@@ -20,6 +20,7 @@ from harness.cells.recall import Recall, keys_of
 from harness.cluster.address import Cluster
 from harness.commands import output, pages
 from harness.commands.opening import add_jobs, add_launcher, open_lab, require_launcher
+from harness.compare import kept
 from harness.errors import UsageError
 from harness.guest import capacity
 from harness.jobs import Lab
@@ -136,12 +137,18 @@ def act(options: argparse.Namespace) -> int:
             launcher=str(by),
             folder=str(folder),
         )
-        lab.workspace.prune_runs(_KEPT_RUNS)
+        _prune(lab.workspace)
     _write_reports(result, lab.workspace, options)
     sys.stderr.writelines(
         f"{line}\n" for line in (*elsewhere, *scenario.find_remarks(result.scenarios))
     )
     return 0 if result.as_expected else 1
+
+
+def _prune(workspace: Workspace) -> None:
+    """Removes old runs. Those of the newest comparisons stay: reports link what is in them."""
+    compared = {one.page.parent for one in kept.find_newest(workspace.root / "runs")}
+    workspace.prune_runs(_KEPT_RUNS, spare=compared)
 
 
 def _make_ready(lab: Lab, arms: Mapping[str, Arm], screen: Screen) -> Host:

@@ -23,13 +23,24 @@ class Kept:
 def find_comparisons(runs: Path, kernels: Iterable[tuple[str, frozenset[str]]]) -> list[Kept]:
     """The newest comparison of each set of designs that a kernel has all of, on that base.
 
-    ``kernels`` are bases with series. What cannot be read is no comparison.
+    ``kernels`` are bases with series.
     """
     wanted = set(kernels)
+    return [
+        one
+        for one in find_newest(runs)
+        if any(base == one.base and one.designs <= has for base, has in wanted)
+    ]
+
+
+def find_newest(runs: Path) -> list[Kept]:
+    """The newest comparison of each set of designs on each base.
+
+    What cannot be read is no comparison.
+    """
     found: dict[tuple[str, frozenset[str]], Kept] = {}
     for page in sorted(runs.glob(f"*/{PAGE}")):
-        one = _read(page)
-        if one and any(base == one.base and one.designs <= has for base, has in wanted):
+        if one := _read(page):
             before = found.get((one.base, one.designs))
             if not before or before.started <= one.started:
                 found[one.base, one.designs] = one

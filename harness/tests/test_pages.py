@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands import pages
+from harness.commands import run as command
 from harness.compare.kept import find_comparisons
 from harness.errors import HarnessError
 from harness.model import Expect, Outcome, RunResult, ScenarioResult, Verdict
@@ -121,6 +123,22 @@ def test_the_newest_comparison_of_what_a_kernel_has_is_linked(tmp_path: Path) ->
     (found,) = find_comparisons(tmp_path / "runs", [("6.12", has), ("6.12", frozenset())])
     assert found.page == tmp_path / "runs/1/compare.html"
     assert find_comparisons(tmp_path / "runs", [("6.12", frozenset({"contid"}))]) == []
+
+
+def test_old_runs_go_and_that_of_the_newest_comparison_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_KEPT_RUNS", 1)
+    make_comparison(tmp_path, "1", "2026-01-01T00:00:00Z", "contid", "nsid")
+    make_comparison(tmp_path, "2", "2026-01-02T00:00:00Z", "contid", "nsid")
+    make_comparison(tmp_path, "3", "2026-01-01T00:00:00Z", "contid", "nsid", base="7.3")
+    runs = tmp_path / "runs"
+    for name in ("4", "5"):
+        (runs / name).mkdir()
+    for folder in runs.iterdir():
+        os.utime(folder, (0, 0))
+    command._prune(Workspace(tmp_path))
+    assert sorted(one.name for one in runs.iterdir()) == ["2", "3", "5"]
 
 
 def test_a_report_without_other_pages_says_nothing_of_them(run: RunResult) -> None:
