@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.bench.cost import STATES, THINGS, Seen
 from harness.compare import code, kept, measures, report, result, size
 from harness.compare.designs import DESIGNS, require_designs, strip
 from harness.compare.judge import Judged, Outcome, Said, judge, judge_log, read_trail, resolve
+from harness.compare.payload import boxes
 from harness.compare.result import Comparison, Measure, Tally
 from harness.compare.truth import Deed, Facts, Log, names_for, read_facts
 from harness.compare.workload import choose_stack
@@ -132,6 +134,17 @@ def test_names_are_those_that_only_one_container_had() -> None:
     assert any(re.search(r"/\d+$", key) for key in again if key.startswith("a/ns:mnt"))
     # With which namespaces it came back nobody has written down.
     assert "mover-2" not in {name for key, name in spaces.items() if key.startswith("b/")}
+
+
+def test_who_sends_a_packet_sees_it_come_in() -> None:
+    boxes.do_listen("127.0.0.1", 0, 0.05)
+    with pytest.raises(TimeoutError):
+        boxes.do_receive()
+    boxes.do_listen("127.0.0.1", 0, 20.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", boxes._listening[-1].getsockname())
+    boxes.do_receive()
+    assert not boxes._listening
 
 
 # -- the judge -------------------------------------------------------------------------

@@ -239,6 +239,23 @@ def do_run(argv: Sequence[str], given: str) -> None:
     subprocess.run(argv, input=given, text=True, check=True)
 
 
+_listening: list[socket.socket] = []
+
+
+def do_listen(address: str, port: int, limit_s: float) -> None:
+    """For UDP; ``receive`` waits as long for a packet."""
+    place = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    place.bind((address, port))
+    place.settimeout(limit_s)
+    _listening.append(place)
+
+
+def do_receive() -> None:
+    """Waits until a packet has come in. TimeoutError if none does."""
+    with _listening.pop() as place:
+        place.recv(1)
+
+
 _nested: list[Box] = []
 
 

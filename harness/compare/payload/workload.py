@@ -30,6 +30,7 @@ from harness.compare.payload.boxes import FOLDER, USUAL, Box, act, do_enter, ent
 
 FIRST_SIGNAL = 36
 FIRST_MARK = 0x1000
+DISCARD, ARRIVAL_S = 9, 30.0
 SHORT, MANY, TRIES = 40, 10, 20
 # Pids below the first are not given out again (RESERVED_PIDS, kernel/pid.c).
 FIRST_PID, FEW_PIDS = 300, 460
@@ -151,21 +152,26 @@ class Orchestrator:
         alone.end()
 
     def send_packet(self, box: Box, number: int, mark: str) -> None:
-        """From the host into the container, whose own rules log it."""
+        """From the host into the container, whose own rules log it, and until it is there.
+
+        The first packet waits for an answer to ARP, and a container may end before that comes.
+        """
         name, inside = f"veth{number}", f"10.8.{number}.2"
         rules = (
             "table ip audit {\n\tchain input {\n\t\ttype filter hook input priority 0;\n"
-            f"\t\tudp dport 9 meta mark set {mark} log level audit\n\t}}\n}}\n"
+            f"\t\tudp dport {DISCARD} meta mark set {mark} log level audit\n\t}}\n}}\n"
         )
         pair = ["ip", "link", "add", name, "type", "veth", "peer", "name", "eth0"]
         subprocess.run([*pair, "netns", str(box.pid)], check=True)
         box.do("run", ["ip", "addr", "add", f"{inside}/24", "dev", "eth0"], "")
         box.do("run", ["ip", "link", "set", "eth0", "up"], "")
         box.do("run", ["nft", "-f", "-"], rules)
+        box.do("listen", inside, DISCARD, ARRIVAL_S)
         subprocess.run(["ip", "addr", "add", f"10.8.{number}.1/24", "dev", name], check=True)
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"x", (inside, 9))
+            sender.sendto(b"x", (inside, DISCARD))
+        box.do("receive")
 
     def parts(self) -> None:
         """A task of one enters a part of the namespaces of another."""
