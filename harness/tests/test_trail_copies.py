@@ -144,12 +144,13 @@ def test_collectors_alone_have_it_once(tmp_path: Path) -> None:
     assert stays(tmp_path) == ALONE
 
 
-def test_guests_with_a_past_in_common_stay_two(tmp_path: Path) -> None:
-    """They were forked while they ran: what is alike is of both."""
-    for host, contid in (("one", "21"), ("two", "22")):
-        later = [event(10, 8, *inside(contid, call(9, rest=" record=1"))) for _ in range(1)]
-        more = [event(11 + n, 9 + n, call(int(contid))) for n in range(9)]
-        write(tmp_path, *ALPHA, *later, *more, host=host)
+@pytest.mark.parametrize("ahead_s", [0, 1000])
+def test_guests_with_a_past_in_common_stay_two(tmp_path: Path, ahead_s: int) -> None:
+    """They were forked while they ran: what is alike is of both, wherever their clocks are then."""
+    for host, contid, ahead in (("one", "21", 0), ("two", "22", ahead_s)):
+        later = event(10 + ahead, 8, *inside(contid, call(9, rest=" record=1")))
+        more = [event(11 + ahead + n, 9 + n, call(int(contid))) for n in range(9)]
+        write(tmp_path, *ALPHA, later, *more, host=host)
     model = read(tmp_path)
     assert told(ask("hosts", model), "host") == [("one",), ("two",)]
     assert copies(model.index.seen.notes) == []

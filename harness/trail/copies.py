@@ -30,7 +30,7 @@ _EVENT = ("time_ms", "serial")
 _PRIME = 1_000_000_007
 _Place = tuple[int, str]
 # How many of a log's events the other must have, while both go on: the network may have lost
-# some. Of hosts of two names it is nearly all: guests that were forked have a past in common.
+# some. Of hosts of two names it is nearly all.
 _SHARE, _SHARE_OF_OTHERS = 0.5, 0.9
 
 
@@ -49,7 +49,7 @@ class United:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """The lines of events that several boots have: whose, where, of which event, and the text.
+    """The lines of events that several boots have: whose, where, when, of which event, the text.
 
     Event and text are numbers that differ where these do.
     """
@@ -57,8 +57,13 @@ class _Shared:
     boot: Array
     file: Array
     number: Array
+    time_ms: Array
     event: Array
     text: Array
+
+    def latest_ms(self, events: Array) -> int:
+        """When the last of some events was."""
+        return int(self.time_ms[np.isin(self.event, events)].max())
 
     def alike(self, one: int, other: int) -> Array:
         """The events of two boots of which one has all records that the other has."""
@@ -93,7 +98,8 @@ def unite(index: Index, boots: Sequence[Boot]) -> United | None:
     columns = {name: rows[name].to_numpy() for name in rows.column_names}
     event = columns["time_ms"] * _PRIME + columns["serial"]
     text = _digests(index, columns["file"], columns["place"], columns["size"])
-    shared = _Shared(columns["boot"], columns["file"], columns["number"], event, text)
+    where = {name: columns[name] for name in ("boot", "file", "number", "time_ms")}
+    shared = _Shared(**where, event=event, text=text)
     pairs = _find_pairs(lines, index, boots, shared)
     return _Uniter(index, boots, shared, pairs).unite() if pairs else None
 
@@ -128,17 +134,21 @@ def _find_pairs(
     """The boots that share events, of hosts in different streams that are one as it seems.
 
     That is looked at for all boots of both, as long as both go on: where a log names no hosts,
-    the records of several look like many short boots.
+    the records of several look like many short boots. Guests that were forked are two, though
+    they have a past in common: after it each has events of its own.
     """
     known = {one.number: one for one in boots}
-    alike: dict[tuple[_Place, _Place], dict[tuple[int, int], int]] = {}
+    alike: dict[tuple[_Place, _Place], dict[tuple[int, int], Array]] = {}
     for one, other in combinations(np.unique(shared.boot).tolist(), 2):
         first, second = _place(known[one]), _place(known[other])
-        if first[0] != second[0] and (count := len(shared.alike(one, other))):
-            alike.setdefault((first, second), {})[one, other] = count
+        if first[0] != second[0] and len(events := shared.alike(one, other)):
+            alike.setdefault((first, second), {})[one, other] = events
     found: list[tuple[int, int]] = []
     for (first, second), pairs in alike.items():
         sides = [[one for one in boots if _place(one) == side] for side in (first, second)]
+        parted_ms = max(shared.latest_ms(events) for events in pairs.values())
+        if first[1] != second[1] and all(_goes_on(side, parted_ms) for side in sides):
+            continue
         since = max(min(one.first_ms for one in side) for side in sides)
         until = min(max(one.last_ms for one in side) for side in sides)
         common = lines.filter(lines.time_ms >= since, lines.time_ms <= until)
@@ -146,9 +156,13 @@ def _find_pairs(
         counts = {row["boot"]: row["number"] for row in index.engine.rows(_count(events))}
         least = min(sum(counts.get(one.number, 0) for one in side) for side in sides)
         share = _SHARE if first[1] == second[1] else _SHARE_OF_OTHERS
-        if sum(pairs.values()) >= share * least:
+        if sum(map(len, pairs.values())) >= share * least:
             found += pairs
     return found
+
+
+def _goes_on(side: Sequence[Boot], after_ms: int) -> bool:
+    return any(one.last_ms > after_ms for one in side)
 
 
 def _place(boot: Boot) -> _Place:
