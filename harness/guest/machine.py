@@ -141,6 +141,7 @@ class Guest:
         self._sending = threading.Lock()
         self._jobs: dict[int, Job] = {}
         self._next = 1
+        self._looker = 0
         self._hello = self._bye = self._gone = self._closing = False
         self._text = said
         self.console_log.write_text(said)
@@ -209,6 +210,8 @@ class Guest:
 
     def transmit(self, frame: Frame) -> None:
         """Sends one frame, whole."""
+        if self._looker == threading.get_ident():
+            raise RuntimeError("what a guest is asked for is waited for by polling.poll()")
         try:
             with self._sending:
                 self._channel.sendall(frame.encode())
@@ -218,11 +221,15 @@ class Guest:
     # -- waiting -------------------------------------------------------------
 
     def wait_until(self, happened: Callable[[], bool], deadline_s: float, what: str) -> None:
-        """Waits for something that this guest's streams bring; the limit is scaled."""
+        """Waits for something that this guest's streams bring; the limit is scaled.
+
+        What somebody has to ask the guest for is waited for by ``polling.poll``: nothing comes
+        by itself, so nobody would look again. To ask raises RuntimeError here.
+        """
         limit = deadline_s * self.scale
         end = time.monotonic() + limit
         with self._changed:
-            while not happened():
+            while not self._look(happened):
                 if self._fatal or self._gone or self._broken:
                     break
                 left = end - time.monotonic()
@@ -234,6 +241,13 @@ class Guest:
             else:
                 return
         self._raise_end(what)
+
+    def _look(self, happened: Callable[[], bool]) -> bool:
+        self._looker = threading.get_ident()
+        try:
+            return happened()
+        finally:
+            self._looker = 0
 
     def _raise_end(self, what: str) -> None:
         """Says why the guest ended, once its last words have arrived."""

@@ -180,6 +180,13 @@ def test_a_guest_whose_streams_cannot_be_followed_is_not_waited_for(
             guest.ask_qmp("query-status")
 
 
+def test_what_somebody_has_to_ask_for_is_not_waited_for(tmp_path: Path) -> None:
+    with start_guest(machine(), tmp_path / "guest", by=FakeQemu()) as guest:
+        with pytest.raises(RuntimeError, match=r"polling\.poll"):
+            guest.wait_until(lambda: guest.run(["true"]).status == 0, 1.0, "an answer")
+        assert guest.run(["true"]).status == 0
+
+
 def test_polling_looks_until_it_sees_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("harness.guest.polling.time.sleep", pauses.append)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.guest.machine import Answer, Guest
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _LIMIT_S = 15.0
@@ -34,7 +35,8 @@ def _end(inner: Any, signal: str) -> None:
         said = box.run(["cat", f"/proc/{pid}/status"])
         return said.status != 0 or "State:\tZ" in said.stdout
 
-    box.guest.wait_until(gone, _LIMIT_S, "the end of the container's daemon")
+    limit_s = _LIMIT_S * box.guest.scale
+    poll(gone, bool, limit_s=limit_s, what="the end of the container's daemon")
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"])

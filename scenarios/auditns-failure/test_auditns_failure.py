@@ -14,12 +14,19 @@ import pytest
 
 from harness.errors import GuestCrashed
 from harness.guest.machine import Guest
+from harness.guest.polling import poll
 from harness.jobs import Lab
 from harness.model import Arm
 from harness.scenario import Judge
 
 _LIMIT_S = 20.0
 _FLOOD = 2000
+
+
+def _await_end(guest: Guest, pid: int) -> None:
+    alive = ["kill", "-0", str(pid)]
+    limit_s = _LIMIT_S * guest.scale
+    poll(lambda: guest.run(alive).status, bool, limit_s=limit_s, what="its end")
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"])
@@ -52,9 +59,7 @@ def test_auditns_failure(
     # in mode 2 the container ends, with what is below,
     inner.run(["auditctl", "-f", "2"]).require()
     end = inner.box.spawn(flood)
-    guest.wait_until(
-        lambda: guest.run(["kill", "-0", str(inner.box.pid)]).status != 0, _LIMIT_S, "its end"
-    )
+    _await_end(guest, inner.box.pid)
     end.wait()
     below.wait()
     judge.expect("one below", below.status != 0, good=True)
@@ -73,9 +78,7 @@ def test_auditns_failure(
     other.run(["auditctl", "-f", "2", "-b", "4", "--backlog_wait_time", "0"]).require()
     other.run(["kill", "-STOP", str(other.status().pid)]).require()
     end = other.box.spawn(flood)
-    guest.wait_until(
-        lambda: guest.run(["kill", "-0", str(other.box.pid)]).status != 0, _LIMIT_S, "its end"
-    )
+    _await_end(guest, other.box.pid)
     end.wait()
     guest.run(["auditctl", "-e", "1"]).require()
     later = auditd.trail().matching(type="KERNEL", op="kill-userns")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.guest.machine import Guest
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _ERRNO = Path(__file__).parents[1] / "netlink-errno"
@@ -58,7 +59,10 @@ def test_auditns_lie(
 
     # and in the container itself, too, once its daemon is gone.
     inner.run(["kill", "-KILL", str(inner.status().pid)]).require()
-    guest.wait_until(
-        lambda: send(inner.run, "told-nobody").errno == "ECONNREFUSED", 10.0, "the daemon's end"
+    poll(
+        lambda: send(inner.run, "told-nobody").errno,
+        lambda errno: errno == "ECONNREFUSED",
+        limit_s=10.0 * guest.scale,
+        what="the daemon's end",
     )
     compare("after")

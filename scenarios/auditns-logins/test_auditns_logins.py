@@ -15,6 +15,7 @@ import pytest
 
 from harness.guest import ssh
 from harness.guest.machine import Answer, Guest, Job
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _PROGRAMS = {
@@ -62,7 +63,7 @@ def test_auditns_logins(
         address = inner.box.connect(number)
         sshd(inner.box.spawn)
         server = inner.box.spawn(["vsftpd", "-oisolate=NO", "-oisolate_network=NO"])
-        guest.wait_until(partial(_listens, inner.run), 20.0, "vsftpd")
+        poll(partial(_listens, inner.run), bool, limit_s=20.0 * guest.scale, what="vsftpd")
 
         # when people come in by su, SSH, the console and FTP,
         came = {

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.guest.machine import Guest
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _LEVELS = ("outer", "middle", "inner")
@@ -66,13 +67,11 @@ def test_auditns_nested(
     # Without a daemon on its level a message goes to the next above.
     middle = levels["middle"]
     middle.run(["kill", "-KILL", str(middle.status().pid)]).require()
-    guest.wait_until(
-        lambda: bool(
-            send(middle.run, "told-later").errno == "0"
-            and levels["outer"].read().count("told-later")
-        ),
-        20.0,
-        "a message at the outer daemon",
-    )
+
+    def told() -> bool:
+        accepted = send(middle.run, "told-later").errno == "0"
+        return accepted and "told-later" in levels["outer"].read()
+
+    poll(told, bool, limit_s=20.0 * guest.scale, what="a message at the outer daemon")
     host = auditd.trail()
     judge.expect("messages at the machine's daemon", len(host.saying("told-")), good=0)
