@@ -53,6 +53,7 @@ _LEASH = Path(__file__).with_name("leash.sh")
 PACKAGES: Mapping[str, str] = {
     "apt-get": "apt",
     "as": "binutils",
+    "ausearch": "auditd",
     "bc": "bc",
     "bison": "bison",
     "cc": "gcc",
