@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness import proc
 from harness.bench.figure import Figure
@@ -20,38 +20,30 @@ _AS_CI = (
 
 def scenarios(plan: Plan) -> Iterator[Figure]:
     """``nsaudit run`` on one base, when nothing has to be made for it."""
-    done = _ask_warm(plan, f"the regressions on {plan.base}", "--base", plan.base)
-    yield Figure(
-        name="scenarios",
-        what=f"nsaudit run --base {plan.base}, kernels, image and saved guests cached",
-        samples=(done.seconds,),
-        unit="s",
-        bar=30.0,
-        fault=find_fault(done),
-    )
+    words = ("--base", plan.base)
+    yield _time_warm(plan, "scenarios", f"the regressions on {plan.base}", words, bar=30.0)
 
 
 def migration(plan: Plan) -> Iterator[Figure]:
     """``nsaudit run`` of the scenario that moves containers between two hosts, all arms of it."""
     stack = plan.lab.catalogue.require_stack(f"ids-{plan.base}").name
     words = ("migration", "--config", "checkpoint", "--stack", stack)
-    done = _ask_warm(plan, f"migration on {stack}", *words)
-    yield Figure(
-        name="migration",
-        what=f"nsaudit run {' '.join(words)}, kernels, image and saved guests cached",
-        samples=(done.seconds,),
-        unit="s",
-        bar=60.0,
-        fault=find_fault(done),
-    )
+    yield _time_warm(plan, "migration", f"migration on {stack}", words, bar=60.0)
 
 
-def _ask_warm(plan: Plan, whom: str, *words: str) -> proc.Completed:
+def _time_warm(plan: Plan, name: str, whom: str, words: Sequence[str], *, bar: float) -> Figure:
     """``nsaudit run`` for the second time, when nothing has to be made for it."""
     for what in ("what is missing is built first", "all is cached"):
         plan.on_step(f"asking {whom}: {what}")
         done = call(plan, "run", *words, deadline_s=_LIMIT_S)
-    return done
+    return Figure(
+        name=name,
+        what=f"nsaudit run {' '.join(words)}, kernels, image and saved guests cached",
+        samples=(done.seconds,),
+        unit="s",
+        bar=bar,
+        fault=find_fault(done),
+    )
 
 
 def call(plan: Plan, *words: str, deadline_s: float) -> proc.Completed:
