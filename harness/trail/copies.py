@@ -146,9 +146,10 @@ def _find_pairs(
     found: list[tuple[int, int]] = []
     for (first, second), pairs in alike.items():
         sides = [[one for one in boots if _place(one) == side] for side in (first, second)]
-        parted_ms = max(shared.latest_ms(events) for events in pairs.values())
-        if first[1] != second[1] and all(_goes_on(side, parted_ms) for side in sides):
-            continue
+        if first[1] != second[1]:
+            parted_ms = max(shared.latest_ms(events) for events in pairs.values())
+            if all(_goes_on(side, parted_ms) for side in sides):
+                continue
         since = max(min(one.first_ms for one in side) for side in sides)
         until = min(max(one.last_ms for one in side) for side in sides)
         common = lines.filter(lines.time_ms >= since, lines.time_ms <= until)
