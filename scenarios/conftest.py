@@ -11,12 +11,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import paramiko
 import pytest
 
 from harness.audit import namespaces, records
+from harness.audit.faults import Try
 from harness.audit.records import Event, Trail
 from harness.errors import GuestToolMissing
 from harness.guest import serial, ssh
@@ -83,6 +85,45 @@ def _kmemleak(guest: Guest, *words: str) -> None:
     for word in words:
         command = ["sh", "-c", f"echo {word} >{_DEBUG}/kmemleak"]
         guest.run(command, deadline_s=_SCAN_LIMIT_S).require()
+
+
+@pytest.fixture
+def fail_any(guest: Guest) -> Callable[[], None]:
+    """Has allocations that may sleep fail, too, where a task asks, and nobody told on the console.
+
+    For kernels with FAILSLAB; debugfs is mounted already.
+    """
+
+    def change() -> None:
+        for file, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
+            guest.run(["sh", "-c", f"echo {value} >{_DEBUG}/failslab/{file}"]).require()
+
+    return change
+
+
+@pytest.fixture
+def expect_step(judge: Judge) -> Callable[..., None]:
+    """Judges a step of which each allocation failed: ``expect_step(step, mine, states, …)``.
+
+    Its ``mine`` lines leave things as ``states`` has it for the errno of each, and in the end,
+    when nothing fails, the errno is ``end``. ``state_of`` finds the state of one.
+    """
+
+    def expect(
+        step: str,
+        mine: Sequence[Try],
+        states: Mapping[str, tuple[str, ...]],
+        *,
+        state_of: Callable[[Try], str] = attrgetter("state"),
+        end: str = "0",
+    ) -> None:
+        odd = [one for one in mine if state_of(one) not in states.get(one.errno, ())]
+        judge.expect(f"{step}: half done", odd[:3], good=[])
+        ended = [one.errno for one in mine if one.nth == "end"]
+        judge.expect(f"{step}: in the end", ended, good=[end])
+        judge.note(**{f"failed_{step}": len(mine) - len(ended)})
+
+    return expect
 
 
 @pytest.fixture

@@ -15,13 +15,10 @@
 #define _GNU_SOURCE
 #include <linux/fs.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "fault.h"
 
@@ -58,45 +55,9 @@ static const char *nothing(unsigned int nth)
 	return "-";
 }
 
-static pid_t child(void)
-{
-	pid_t pid = fork();
-
-	if (pid < 0)
-		stop("fork");
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
-	}
-	return pid;
-}
-
-static void reap(pid_t pid)
-{
-	if (waitpid(pid, NULL, 0) != pid)
-		stop("waitpid");
-}
-
-/* What it returns, which is below 126. */
-static int result(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-	    WEXITSTATUS(status) == FAILED) {
-		fprintf(stderr, "a task ended with status %x\n", status);
-		exit(FAILED);
-	}
-	return WEXITSTATUS(status);
-}
-
 static void open_asker(void)
 {
-	close(asker);
-	asker = audit_socket();
-	if (asker < 0)
-		stop("socket");
+	asker = renew(asker);
 }
 
 /* -- limits, and what is asked for ---------------------------------------- */
@@ -281,10 +242,14 @@ static void make_rule(void)
 	}
 }
 
+static size_t made_len(void)
+{
+	return sizeof(made.rule) + made.rule.buflen;
+}
+
 static int ask_rule(int type)
 {
-	return ask(asker, type, &made.rule,
-		   sizeof(made.rule) + made.rule.buflen);
+	return ask(asker, type, &made.rule, made_len());
 }
 
 static void before_add(void)
@@ -316,27 +281,17 @@ static int delete_rule(unsigned int nth)
 /* There is none afterwards. */
 static const char *there(unsigned int nth)
 {
-	int first, second;
-
 	(void)nth;
-	/* An answer that could not be sent is no answer to these. */
+	/* An answer that could not be sent is no answer to this. */
 	open_asker();
-	first = ask_rule(AUDIT_DEL_RULE);
-	second = ask_rule(AUDIT_DEL_RULE);
-	if (second != ENOENT)
-		return "twice";
-	return !first ? "there" :
-	       first == ENOENT ? "absent" : audit_errno_name(first);
+	return take_rule(asker, &made.rule, made_len());
 }
 
 /* -- what is told --------------------------------------------------------- */
 
 static int message(unsigned int nth)
 {
-	char text[64];
-
-	snprintf(text, sizeof(text), "nsaudit-fault-%u-", nth);
-	return ask(asker, AUDIT_USER_LOGIN, text, strlen(text) + 1);
+	return say_number(asker, nth);
 }
 
 /* The third argument is nothing to the kernel, but it is in the record. */
@@ -442,8 +397,7 @@ static const char *forked(unsigned int nth)
 		stop("deleting a rule");
 	if (target < 0)
 		return "none";
-	kill(target, SIGKILL);
-	reap(target);
+	end(target);
 	return "child";
 }
 
@@ -467,9 +421,7 @@ static void first_all(void)
 			stop("there is no end");
 		before = lost();
 		*stage = 0;
-		pid = fork();
-		if (pid < 0)
-			stop("fork");
+		pid = start();
 		if (!pid) {
 			while (!*stage)
 				;
@@ -488,8 +440,7 @@ static void first_all(void)
 			sched_yield();
 		left = disarm();
 		close(nth_file);
-		kill(pid, SIGKILL);
-		reap(pid);
+		end(pid);
 		say(step->name, nth, !left, 0, "-", before);
 	}
 }
@@ -542,9 +493,7 @@ static void exec_all(void)
 		before = lost();
 		if (pipe(report))
 			stop("pipe");
-		pid = fork();
-		if (pid < 0)
-			stop("fork");
+		pid = start();
 		if (!pid)
 			execute(report[1], nth);
 		reap(pid);
@@ -572,9 +521,7 @@ static void exit_all(void)
 
 	for (nth = 1; nth <= EXITS; nth++) {
 		before = lost();
-		pid = fork();
-		if (pid < 0)
-			stop("fork");
+		pid = start();
 		if (!pid) {
 			own_faults();
 			arm(nth);
@@ -649,9 +596,7 @@ static void beside_daemon(void)
 	pid_t pid;
 
 	be_daemon();
-	pid = fork();
-	if (pid < 0)
-		stop("fork");
+	pid = start();
 	if (pid)
 		exit(result(pid));
 	own_faults();
@@ -676,17 +621,13 @@ static unsigned int try(unsigned int nth)
 /* The same as the first task of a user, a PID and a network namespace. */
 static unsigned int try_nested(unsigned int nth)
 {
-	pid_t pid = fork(), first;
+	pid_t pid = start(), first;
 
-	if (pid < 0)
-		stop("fork");
 	if (pid)
 		return result(pid) != AGAIN;
 	if (unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET))
 		stop("unshare");
-	first = fork();
-	if (first < 0)
-		stop("fork");
+	first = start();
 	if (first)
 		exit(result(first));
 	own_faults();

@@ -10,13 +10,14 @@ counted as lost there. Of the machine's records none is lost but its own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.audit import faults
+from harness.audit.faults import Try
 from harness.audit.records import UNPARSED, Event
 from harness.errors import DeadlineExceeded
 from harness.guest.machine import Answer, Guest
@@ -117,30 +118,6 @@ _FOLDER = "/mnt"
 _LIMIT_S = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """A line of the program's: see its head, and which one of the step it is, from 1 on."""
-
-    step: str
-    number: int
-    nth: str
-    errno: str
-    state: str
-    lost: int
-
-    @property
-    def mark(self) -> str:
-        """What identifies the system call in the trail."""
-        if self.step == "exec":
-            return self.state.partition(",")[0]
-        return f"{self.number:x}"
-
-    @property
-    def end(self) -> str:
-        """In what state things are."""
-        return self.state.partition(",")[2] if self.step == "exec" else self.state
-
-
 @pytest.fixture
 def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
     """What has its allocations fail, besides what every scenario has."""
@@ -158,7 +135,12 @@ def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
     boot="cold",
 )
 def test_auditns_fault(
-    guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    fail_any: Callable[[], None],
+    expect_step: Callable[..., None],
 ) -> None:
     # Given a container with a daemon, and rules for what it is to be told of,
     inner = contained()
@@ -169,8 +151,7 @@ def test_auditns_fault(
     inner.run(["auditctl", "-R", "/run/rules"]).require()
     inner.run(["mount", "-t", "tmpfs", "tmpfs", _FOLDER]).require()
     # in a kernel in which allocations that may sleep fail, too, without a word on the console,
-    for file, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
-        guest.run(["sh", "-c", f"echo {value} >/sys/kernel/debug/failslab/{file}"]).require()
+    fail_any()
 
     def fault(step: str) -> Answer:
         program = ["/run/nsaudit/fault", step, _FOLDER]
@@ -182,16 +163,12 @@ def test_auditns_fault(
     tries: list[Try] = []
     for step, states in _STATES.items():
         before = auditd.lost()
-        mine = list(_parse(fault(step).stdout))
+        mine = list(faults.parse(fault(step).stdout))
         of_machine = auditd.lost() - before
         tries += mine
 
         # then it is done or not, as its errno says, and what failed can be done again,
-        odd = [one for one in mine if one.end not in states.get(one.errno, ())]
-        judge.expect(f"{step}: half done", odd[:3], good=[])
-        ended = [one.errno for one in mine if one.nth == "end"]
-        judge.expect(f"{step}: in the end", ended, good=[_IN_THE_END.get(step, "0")])
-        judge.note(**{f"failed_{step}": len(mine) - len(ended)})
+        expect_step(step, mine, states, state_of=_end, end=_IN_THE_END.get(step, "0"))
         if step not in _FRUGAL:
             judge.expect(f"{step}: ever failed", len(mine) > 1, good=True)
         # and the machine loses what was to be its own, if anything.
@@ -205,7 +182,8 @@ def test_auditns_fault(
     judge.expect("lost without a failure", sum(t.lost for t in tries if t.nth == "end"), good=0)
     judge.note(lost_to_failures=counted)
     judge.expect("calls without a trace", _untold_calls(trail, tries), good=[])
-    judge.expect("messages without a trace", _untold_messages(trail, tries), good=[])
+    said = [record.text for record in trail.records]
+    judge.expect("messages without a trace", faults.untold_messages(said, tries), good=[])
     judge.expect("listeners without a trace", _untold_listeners(trail, tries), good=0)
     unread = [record.text for record in trail.records if record.type == UNPARSED]
     judge.expect("records that nobody can read", unread[:3], good=[])
@@ -219,14 +197,14 @@ def test_auditns_fault(
     guest.run(["auditctl", "-a", "always,exit", "-F", "arch=b64", "-S", "getpriority"]).require()
     guest.run(["auditctl", "-a", "always,exit", "-F", "arch=b64", "-S", "renameat2"]).require()
     start, before = len(trail), auditd.lost()
-    shared = [one for step in ("call", "exchange") for one in _parse(fault(step).stdout)]
+    shared = [one for step in ("call", "exchange") for one in faults.parse(fault(step).stdout)]
     of_machine = auditd.lost() - before
     trail = inner.trail("inside-shared.log")
     guest.run(["auditctl", "--reset-lost"])
     untold = _untold_calls(trail[start:], shared)
     judge.expect("calls of both without a trace", untold, good=[])
     told = _told(auditd.trail("host-shared.log"), "call")
-    missing = [one for one in shared if one.step == "call" and one.mark not in told]
+    missing = [one for one in shared if one.step == "call" and _mark(one) not in told]
     judge.expect("calls without a trace at the machine", len(missing) > of_machine, good=False)
     judge.note(lost_by_the_machine=of_machine, untold_to_the_machine=len(missing))
 
@@ -243,10 +221,14 @@ def test_auditns_fault(
         judge.expect("room for an audit again", False, good=True)
 
 
-def _parse(text: str) -> Iterator[Try]:
-    for number, line in enumerate(text.splitlines(), 1):
-        step, nth, errno, state, lost = line.split()
-        yield Try(step=step, number=number, nth=nth, errno=errno, state=state, lost=int(lost))
+def _mark(one: Try) -> str:
+    """What identifies a system call in the trail."""
+    return one.pid if one.step == "exec" else f"{one.number:x}"
+
+
+def _end(one: Try) -> str:
+    """In what state things are."""
+    return one.end if one.step == "exec" else one.state
 
 
 def _told(trail: Any, step: str) -> dict[str, Event]:
@@ -273,8 +255,8 @@ def _untold_calls(trail: Any, tries: Sequence[Try]) -> list[str]:
 
 def _missing(one: Try, told: Mapping[str, Event]) -> list[str]:
     """The types of records that the event of a system call lacks, and what those lack."""
-    done = one.errno == "0" and one.end != "killed"
-    event = told.get(one.mark)
+    done = one.errno == "0" and _end(one) != "killed"
+    event = told.get(_mark(one))
     records = event.records if event else ()
     wanted = _ALWAYS + _DONE[one.step] if done else _ALWAYS
     missing = [*(wanted - Counter(record.type for record in records)).elements()]
@@ -284,18 +266,6 @@ def _missing(one: Try, told: Mapping[str, Event]) -> list[str]:
         if record.type == "PROCTITLE" and done and record.get("proctitle") == "(null)":
             missing.append("proctitle")
     return missing
-
-
-def _untold_messages(trail: Any, tries: Sequence[Try]) -> list[str]:
-    """Messages that were accepted and are neither there nor lost."""
-    return [
-        f"{one.number}: {one.errno}"
-        for one in tries
-        if one.step == "message"
-        and one.errno == "0"
-        and not one.lost
-        and not trail.saying(f"nsaudit-fault-{one.number}-")
-    ]
 
 
 def _untold_listeners(trail: Any, tries: Sequence[Try]) -> int:

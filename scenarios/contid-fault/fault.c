@@ -9,12 +9,9 @@
  */
 #define _GNU_SOURCE
 #include <sched.h>
-#include <signal.h>
 #include <stdint.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "fault.h"
 
@@ -68,46 +65,17 @@ static const char *decimal(uint64_t value)
 
 /* -- tasks --------------------------------------------------------------- */
 
-static pid_t child(void)
-{
-	pid_t pid = fork();
-
-	if (pid < 0)
-		stop("fork");
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
-	}
-	return pid;
-}
-
-static void end(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	if (waitpid(pid, NULL, 0) != pid)
-		stop("waitpid");
-}
-
 /* Runs it in a task of its own; what it returns, which is below 126. */
 static int apart(int (*body)(uint64_t, unsigned int), uint64_t id,
 		 unsigned int nth)
 {
-	pid_t pid = fork();
-	int status;
+	pid_t pid = start();
 
-	if (pid < 0)
-		stop("fork");
 	if (!pid) {
 		own_faults();
 		exit(body(id, nth));
 	}
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-	    WEXITSTATUS(status) == FAILED) {
-		fprintf(stderr, "a task ended with status %x\n", status);
-		exit(FAILED);
-	}
-	return WEXITSTATUS(status);
+	return result(pid);
 }
 
 /* The same in a container. */
@@ -120,9 +88,7 @@ static void contained(int (*body)(uint64_t, unsigned int), uint64_t id,
 
 	if (pipe2(gate, O_CLOEXEC))
 		stop("pipe2");
-	pid = fork();
-	if (pid < 0)
-		stop("fork");
+	pid = start();
 	if (!pid) {
 		if (read(gate[0], &go, 1) != 1)
 			stop("the gate");
@@ -269,8 +235,9 @@ static int rules(uint64_t id, unsigned int nth)
 		char room[sizeof(struct audit_rule_data) + sizeof(uint64_t)];
 	} made;
 	struct audit_rule_data *rule = &made.rule;
-	int fd, err, first, second;
+	const char *state;
 	unsigned int left;
+	int fd = -1, err;
 
 	rule->flags = AUDIT_FILTER_EXIT;
 	rule->action = AUDIT_NEVER;
@@ -284,24 +251,14 @@ static int rules(uint64_t id, unsigned int nth)
 	do {
 		unsigned int before = lost();
 
-		fd = audit_socket();
-		if (fd < 0)
-			stop("socket");
+		fd = renew(fd);
 		arm(nth);
 		err = ask(fd, AUDIT_ADD_RULE, rule, sizeof(made));
 		left = disarm();
-		close(fd);
-		/* An answer that could not be sent is no answer to these. */
-		fd = audit_socket();
-		if (fd < 0)
-			stop("socket");
-		first = ask(fd, AUDIT_DEL_RULE, rule, sizeof(made));
-		second = ask(fd, AUDIT_DEL_RULE, rule, sizeof(made));
-		close(fd);
-		say("rule", nth, !left, err,
-		    second != ENOENT ? "twice" :
-		    !first ? "there" : first == ENOENT ? "absent" :
-		    audit_errno_name(first), before);
+		/* An answer that could not be sent is no answer to this. */
+		fd = renew(fd);
+		state = take_rule(fd, rule, sizeof(made));
+		say("rule", nth, !left, err, state, before);
 		nth++;
 	} while (!left);
 	return 0;
@@ -311,8 +268,7 @@ static int rules(uint64_t id, unsigned int nth)
 static int messages(uint64_t id, unsigned int nth)
 {
 	unsigned int left;
-	char text[64];
-	int fd, err;
+	int fd = -1, err;
 
 	(void)id;
 	if (unshare(CLONE_NEWUTS))
@@ -320,14 +276,10 @@ static int messages(uint64_t id, unsigned int nth)
 	do {
 		unsigned int before = lost();
 
-		fd = audit_socket();
-		if (fd < 0)
-			stop("socket");
-		snprintf(text, sizeof(text), "nsaudit-fault-%u-", nth);
+		fd = renew(fd);
 		arm(nth);
-		err = ask(fd, AUDIT_USER_LOGIN, text, strlen(text) + 1);
+		err = say_number(fd, nth);
 		left = disarm();
-		close(fd);
 		say("message", nth, !left, err, "-", before);
 		nth++;
 	} while (!left);

@@ -17,18 +17,13 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define FAILED		2
+#include "tasks.h"
+
 #define LIMIT_MS	60000
 /* The second ends after what was to be done at the end of the first. */
 #define GRACE_PERIODS	3
@@ -39,12 +34,6 @@ struct job {
 	size_t len;
 	int err;
 };
-
-static _Noreturn void stop(const char *what)
-{
-	perror(what);
-	exit(FAILED);
-}
 
 static void *write_page(void *arg)
 {
@@ -57,20 +46,13 @@ static void *write_page(void *arg)
 /* Has a child when it begins, and reaps it when it is told to. */
 static _Noreturn void be_parent(int tell, int told)
 {
-	pid_t child = fork();
+	pid_t pid = child();
 	char go;
 
-	if (child < 0)
-		stop("fork");
-	if (!child) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
-	}
-	if (write(tell, &child, sizeof(child)) != sizeof(child) ||
-	    read(told, &go, 1) != 1 || kill(child, SIGKILL) ||
-	    waitpid(child, NULL, 0) != child)
+	if (write(tell, &pid, sizeof(pid)) != sizeof(pid) ||
+	    read(told, &go, 1) != 1)
 		_exit(FAILED);
+	end(pid);
 	_exit(0);
 }
 
@@ -99,7 +81,7 @@ int main(int argc, char **argv)
 	struct uffd_msg asked;
 	struct job job;
 	struct pollfd p;
-	pid_t parent, child;
+	pid_t parent, pid;
 	pthread_t writer;
 
 	if (argc != 3 || strlen(argv[2]) >= size) {
@@ -108,14 +90,12 @@ int main(int argc, char **argv)
 	}
 	if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC))
 		stop("pipe2");
-	parent = fork();
-	if (parent < 0)
-		stop("fork");
+	parent = start();
 	if (!parent)
 		be_parent(from[1], to[0]);
-	if (read(from[0], &child, sizeof(child)) != sizeof(child))
+	if (read(from[0], &pid, sizeof(pid)) != sizeof(pid))
 		stop("the child's pid");
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)child, argv[1]);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, argv[1]);
 	job.fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (job.fd < 0)
 		stop(path);

@@ -24,18 +24,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define FAILED		2
+#include "tasks.h"
+
 /* A kernel without the locks was found out once in 50 and once in 200. */
 #define TARGET_ROUNDS	100
 #define ID_ROUNDS	400
@@ -63,12 +58,6 @@ struct writer {
 	unsigned int id;
 	int err;
 };
-
-static _Noreturn void stop(const char *what)
-{
-	perror(what);
-	exit(FAILED);
-}
 
 static int open_file(pid_t pid, int flags)
 {
@@ -107,34 +96,6 @@ static struct text look(pid_t pid)
 	return found;
 }
 
-static pid_t start(void)
-{
-	pid_t pid = fork();
-
-	if (pid < 0)
-		stop("fork");
-	if (!pid)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return pid;
-}
-
-static pid_t start_waiting(void)
-{
-	pid_t pid = start();
-
-	if (!pid)
-		for (;;)
-			pause();
-	return pid;
-}
-
-static void end(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	if (waitpid(pid, NULL, 0) != pid)
-		stop("waitpid");
-}
-
 /*
  * Waits until @count have come. Who slept would be woken after the others had
  * done it: so nobody sleeps, but now and then lets others run.
@@ -165,7 +126,7 @@ static void *write_id(void *arg)
 static void one_target(unsigned int round, unsigned int first)
 {
 	struct writer writers[WRITERS];
-	pid_t target = start_waiting();
+	pid_t target = child();
 	struct text found;
 	int i;
 
@@ -198,7 +159,7 @@ static _Noreturn void be_rival(unsigned int id)
 	for (round = 0; round < ID_ROUNDS; round++, id++) {
 		/* Who lost has still one that is in no container. */
 		if (!target) {
-			target = start_waiting();
+			target = child();
 			fd = open_file(target, O_WRONLY);
 		}
 		meet(&shared->rivals, RIVALS);
@@ -222,7 +183,7 @@ static void one_id(unsigned int first)
 	int status, i;
 
 	for (i = 0; i < RIVALS; i++) {
-		rivals[i] = start();
+		rivals[i] = start_bound();
 		if (!rivals[i])
 			be_rival(first);
 	}
@@ -286,7 +247,7 @@ static void forking(unsigned int round, unsigned int id)
 	shared->named = false;
 	shared->again = 0;
 	shared->outside = 0;
-	target = start();
+	target = start_bound();
 	if (!target)
 		be_parent();
 	fd = open_file(target, O_WRONLY);

@@ -14,12 +14,9 @@
  */
 #define _GNU_SOURCE
 #include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "fault.h"
 
@@ -78,28 +75,6 @@ static const char *nothing(unsigned int nth)
 {
 	(void)nth;
 	return "-";
-}
-
-static pid_t task(void)
-{
-	pid_t pid = fork();
-
-	if (pid < 0)
-		stop("fork");
-	return pid;
-}
-
-/* What it returns, which is below 126. */
-static int result(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-	    WEXITSTATUS(status) == FAILED) {
-		fprintf(stderr, "a task ended with status %x\n", status);
-		exit(FAILED);
-	}
-	return WEXITSTATUS(status);
 }
 
 /* -- namespaces ----------------------------------------------------------- */
@@ -170,7 +145,7 @@ static const char *place(int found)
 /* Where children are: they are the ones in a new PID or time namespace. */
 static const char *where(unsigned int nth)
 {
-	pid_t pid = task();
+	pid_t pid = start();
 
 	(void)nth;
 	if (!pid)
@@ -230,7 +205,7 @@ static int have_child(unsigned int nth)
 	return born < 0 ? errno : 0;
 }
 
-static const char *child(unsigned int nth)
+static const char *where_born(unsigned int nth)
 {
 	(void)nth;
 	return born < 0 ? "none" : place(result(born));
@@ -246,18 +221,12 @@ static void make_foreign(void)
 
 	if (pipe(ready))
 		stop("pipe");
-	pid = task();
+	pid = start_bound();
 	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (i = 0; i < KINDS; i++)
 			if (unshare(step->flags & kinds[i].flag))
 				stop("unshare");
-		pid = task();
-		if (!pid) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			for (;;)
-				pause();
-		}
+		pid = child();
 		if (write(ready[1], &pid, sizeof(pid)) != sizeof(pid))
 			stop("write");
 		for (;;)
@@ -274,10 +243,7 @@ static void make_foreign(void)
 
 static void open_asker(void)
 {
-	close(asker);
-	asker = audit_socket();
-	if (asker < 0)
-		stop("socket");
+	asker = renew(asker);
 }
 
 static int set_features(unsigned int features)
@@ -329,19 +295,19 @@ static const char *switched(unsigned int nth)
 	       now == new_features(nth + 1) ? "unset" : "half";
 }
 
-/* A rule that is about nobody. */
+/* It is about nobody. */
+static const struct audit_rule_data rule = {
+	.flags = AUDIT_FILTER_EXIT,
+	.action = AUDIT_NEVER,
+	.field_count = 1,
+	.mask[AUDIT_WORD(SYS_getpid)] = AUDIT_BIT(SYS_getpid),
+	.fields = { NS_UTS },
+	.fieldflags = { AUDIT_EQUAL },
+	.values = { 1 },
+};
+
 static int ask_rule(int type)
 {
-	static struct audit_rule_data rule = {
-		.flags = AUDIT_FILTER_EXIT,
-		.action = AUDIT_NEVER,
-		.field_count = 1,
-		.fields = { NS_UTS },
-		.fieldflags = { AUDIT_EQUAL },
-		.values = { 1 },
-	};
-
-	rule.mask[AUDIT_WORD(SYS_getpid)] = AUDIT_BIT(SYS_getpid);
 	return ask(asker, type, &rule, sizeof(rule));
 }
 
@@ -374,17 +340,10 @@ static int delete_rule(unsigned int nth)
 /* There is one or none, and none afterwards. */
 static const char *there(unsigned int nth)
 {
-	int first, second;
-
 	(void)nth;
-	/* An answer that could not be sent is no answer to these. */
+	/* An answer that could not be sent is no answer to this. */
 	open_asker();
-	first = ask_rule(AUDIT_DEL_RULE);
-	second = ask_rule(AUDIT_DEL_RULE);
-	if (second != ENOENT)
-		return "twice";
-	return !first ? "there" :
-	       first == ENOENT ? "absent" : audit_errno_name(first);
+	return take_rule(asker, &rule, sizeof(rule));
 }
 
 /* -- what is told of a task in a foreign namespace ------------------------- */
@@ -397,10 +356,7 @@ static void before_message(unsigned int nth)
 
 static int message(unsigned int nth)
 {
-	char text[64];
-
-	snprintf(text, sizeof(text), "nsaudit-fault-%u-", nth);
-	return ask(asker, AUDIT_USER_LOGIN, text, strlen(text) + 1);
+	return say_number(asker, nth);
 }
 
 /* The third argument is nothing to the kernel, but it is in the record. */
@@ -464,7 +420,7 @@ static const struct step steps[] = {
 	UNSHARE("user", CLONE_NEWUSER),
 	UNSHARE("uts", CLONE_NEWUTS),
 	UNSHARE("several", SEVERAL | CLONE_NEWTIME | CLONE_NEWUSER),
-	STEP("clone", none, have_child, child, .flags = SEVERAL,
+	STEP("clone", none, have_child, where_born, .flags = SEVERAL,
 	     .undone = "none", .tail = 60),
 	MOVE("within", made_before, make, CLONE_NEWUTS, "home"),
 	SETNS("cgroup", CLONE_NEWCGROUP),
@@ -509,7 +465,7 @@ static unsigned int try(unsigned int nth)
 	pid_t pid;
 
 	memset(outcome, 0, sizeof(*outcome));
-	pid = task();
+	pid = start();
 	if (!pid) {
 		time_of(nth);
 		exit(0);

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.audit import namespaces
+from harness.audit import faults, namespaces
+from harness.audit.faults import Try
 from harness.audit.namespaces import NS_INFO, NS_INIT, Life
 from harness.audit.records import UNPARSED, Event, Trail
 from harness.guest.machine import Guest
@@ -66,22 +67,8 @@ _STATES: dict[str, _Answers] = {
     "exit": {"0": ("-",)},
 }
 _RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "getpriority", "-k", "nsid-fault")
-_GETPRIORITY = "140"
 _LIMIT_S = 120.0
 _END_LIMIT_S = 8.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """A line of the program's: see its head, and which one of the step it is, from 1 on."""
-
-    step: str
-    number: int
-    nth: str
-    errno: str
-    pid: str
-    state: str
-    lost: int
 
 
 @pytest.fixture
@@ -100,15 +87,20 @@ def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
     # The look for leaks that follows needs a guest that booted, and has mounted debugfs.
     boot="cold",
 )
-def test_nsid_fault(guest: Guest, judge: Judge, auditd: Any) -> None:
+def test_nsid_fault(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    fail_any: Callable[[], None],
+    expect_step: Callable[..., None],
+) -> None:
     # Given a kernel that records namespaces,
     born = auditd.trail("records-boot.log").matching(type=NS_INIT, pid=0)
     judge.expect("initial births", len(born), good=8, broken=0)
     if not born:
         return
     # in which allocations that may sleep fail, too, without a word on the console,
-    for file, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
-        guest.run(["sh", "-c", f"echo {value} >/sys/kernel/debug/failslab/{file}"]).require()
+    fail_any()
     guest.run(["auditctl", *_RULE]).require()
 
     # when each allocation of each step fails in turn,
@@ -116,16 +108,12 @@ def test_nsid_fault(guest: Guest, judge: Judge, auditd: Any) -> None:
     for step, states in _STATES.items():
         said = guest.run(["fault", step], deadline_s=_LIMIT_S)
         judge.keep(f"fault-{step}.txt", said.stdout + said.stderr)
-        mine = list(_parse(said.require().stdout))
+        mine = list(faults.parse(said.require().stdout))
         tries += mine
 
         # then it is done or not, as its errno says, and what failed can be done again.
-        odd = [one for one in mine if one.state not in states.get(one.errno, ())]
-        judge.expect(f"{step}: half done", odd[:3], good=[])
-        ended = [one.errno for one in mine if one.nth == "end"]
-        judge.expect(f"{step}: in the end", ended, good=["0"])
+        expect_step(step, mine, states, state_of=attrgetter("end"))
         judge.expect(f"{step}: ever failed", len(mine) > 1, good=True)
-        judge.note(**{f"failed_{step}": len(mine) - len(ended)})
 
     # Every namespace has one birth and one end, but for those that were counted as lost.
     made = _ended(guest, auditd, tries)
@@ -146,21 +134,20 @@ def test_nsid_fault(guest: Guest, judge: Judge, auditd: Any) -> None:
 
     # In a foreign namespace each event has its NS_INFO, or that is counted, too,
     judge.expect("births within without NS_INFO", _unplaced_births(births, tries), good=[])
-    judge.expect("calls without a trace", _untold_calls(trail, tries), good=[])
-    judge.expect("messages without a trace", _untold_messages(trail, tries), good=[])
+    untold = faults.untold_calls(trail, tries, {"SYSCALL", NS_INFO, "PROCTITLE"})
+    judge.expect("calls without a trace", untold, good=[])
+    told = [
+        record.text
+        for event in trail
+        if _has_info(event)
+        for record in event.records
+        if record.type == "USER_LOGIN"
+    ]
+    judge.expect("messages without a trace", faults.untold_messages(told, tries), good=[])
     # and so is each change of a feature.
     judge.expect("changes without a trace", _untold_changes(trail, tries), good=[])
     unread = [record.text for record in trail.records if record.type == UNPARSED]
     judge.expect("records that nobody can read", unread[:3], good=[])
-
-
-def _parse(text: str) -> Iterator[Try]:
-    for number, line in enumerate(text.splitlines(), 1):
-        step, nth, errno, state, lost = line.split()
-        pid, _, state = state.partition(",")
-        yield Try(
-            step=step, number=number, nth=nth, errno=errno, pid=pid, state=state, lost=int(lost)
-        )
 
 
 def _ended(guest: Guest, auditd: Any, tries: Sequence[Try]) -> tuple[Life, ...]:
@@ -246,43 +233,6 @@ def _unplaced_births(births: Mapping[str, list[Event]], tries: Sequence[Try]) ->
         and not one.lost
         # The first one was there to be in, and was made from an initial namespace.
         and [_has_info(event) for event in births.get(one.pid, ())] != [False, True]
-    ]
-
-
-def _untold_calls(trail: Trail, tries: Sequence[Try]) -> list[str]:
-    """Calls of which the event is not whole, and no loss was counted."""
-    told = set()
-    for event in trail:
-        if {"SYSCALL", NS_INFO, "PROCTITLE"} <= {record.type for record in event.records}:
-            # Not by its key: without memory the kernel leaves that out.
-            told |= {
-                int(str(record.get("a2")), 16)
-                for record in event.records
-                if record.get("syscall") == _GETPRIORITY
-            }
-    return [
-        f"{one.number}: {one.nth}"
-        for one in tries
-        if one.step == "call" and one.number not in told and not one.lost
-    ]
-
-
-def _untold_messages(trail: Trail, tries: Sequence[Try]) -> list[str]:
-    """Messages that were accepted and are not there with their NS_INFO, or lost."""
-    told = [
-        record.text
-        for event in trail
-        if _has_info(event)
-        for record in event.records
-        if record.type == "USER_LOGIN"
-    ]
-    return [
-        f"{one.number}: {one.errno}"
-        for one in tries
-        if one.step == "message"
-        and one.errno == "0"
-        and not one.lost
-        and not any(f"nsaudit-fault-{one.number}-" in text for text in told)
     ]
 
 

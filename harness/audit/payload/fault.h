@@ -20,17 +20,11 @@
 #include <stdlib.h>
 
 #include "netlink.h"
+#include "tasks.h"
 
-#define FAILED		2
 #define NTH_MAX		2000
 
 static int nth_file = -1;
-
-static inline _Noreturn void stop(const char *what)
-{
-	perror(what);
-	exit(FAILED);
-}
 
 /* From now on: each task has a file of its own. */
 static inline void own_faults(void)
@@ -137,6 +131,37 @@ static inline int ask(int fd, int type, const void *data, size_t len)
 	if (audit_ask_data(fd, type, data, len, &answer))
 		return ENOBUFS;
 	return answer.err;
+}
+
+/* A new socket to ask by, instead of one that may still get answers, or of -1. */
+static inline int renew(int fd)
+{
+	close(fd);
+	fd = audit_socket();
+	if (fd < 0)
+		stop("socket");
+	return fd;
+}
+
+/* A message that the number of the time can be found by. */
+static inline int say_number(int fd, unsigned int nth)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "nsaudit-fault-%u-", nth);
+	return ask(fd, AUDIT_USER_LOGIN, text, strlen(text) + 1);
+}
+
+/* Whether there is such a rule, of which there is none afterwards. */
+static inline const char *take_rule(int fd, const void *rule, size_t len)
+{
+	int first = ask(fd, AUDIT_DEL_RULE, rule, len);
+	int second = ask(fd, AUDIT_DEL_RULE, rule, len);
+
+	if (second != ENOENT)
+		return "twice";
+	return !first ? "there" :
+	       first == ENOENT ? "absent" : audit_errno_name(first);
 }
 
 #endif
