@@ -63,9 +63,11 @@ class Boots:
         self, stream: int, host: str, place: str, serial: Ints, time_ms: Ints, daemon: Bools
     ) -> Ints:
         """The boot of each of the records of one host, in their order."""
+        boot = self._current.get((stream, host))
+        if boot and not daemon.any() and _goes_on(boot, serial, time_ms):
+            return np.full(len(serial), boot.number, dtype=np.int64)
         boots = np.zeros(len(serial), dtype=np.int64)
         rows = np.flatnonzero(~daemon)
-        boot = self._current.get((stream, host))
         falls, strays = _falls(serial[rows], time_ms[rows], boot)
         begins = [int(rows[at]) for at in falls]
         # auditd announces itself before it hands on what the new kernel had for it.
@@ -120,6 +122,24 @@ class Boots:
         runs = np.flatnonzero(np.diff(settled, prepend=-2) > 1)
         lengths = np.diff(np.append(runs, len(settled)))
         boot.jumps += int(np.count_nonzero(lengths > 1))
+
+
+def _goes_on(boot: Boot, serial: Ints, time_ms: Ints) -> bool:
+    """Adds a kernel's records to its boot if nothing about them is odd, as in nearly all blocks.
+
+    That takes a tenth of the time of a closer look, which would find the same.
+    """
+    if serial[0] * _FALL < boot.serial or (serial[1:] * _FALL < serial[:-1]).any():
+        return False
+    latest = np.maximum.accumulate(time_ms)
+    first_ms, last_ms = int(time_ms.min()), int(latest[-1])
+    back_ms = max(boot.last_serial_ms - first_ms, int((latest - time_ms).max()))
+    ahead_ms = max(int(time_ms[0]) - boot.last_ms, int(np.diff(latest).max(initial=0)))
+    if back_ms > _JUMP_MS or ahead_ms > _GAP_MS:
+        return False
+    boot.first_ms, boot.last_ms = min(boot.first_ms, first_ms), max(boot.last_ms, last_ms)
+    boot.serial, boot.last_serial_ms = int(serial[-1]), int(time_ms[-1])
+    return True
 
 
 def _falls(serial: Ints, time_ms: Ints, boot: Boot | None) -> tuple[Ints, int]:
