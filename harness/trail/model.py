@@ -69,12 +69,21 @@ class Model:
         """Each list of containers that some record has, and the containers in it."""
         return self._keep("lists", self._make_lists)
 
+    @property
+    def _ids(self) -> Any:
+        """The list in each CONTAINER_ID."""
+        return self._keep("ids", lambda: self._make_ids().drop("text"))
+
+    def _make_ids(self) -> Any:
+        texts = self._texts("CONTAINER_ID")
+        return texts.select(*KEY, "text", list=texts.text.re_extract(rf" contid={_VALUE}", 1))
+
     def _make_lists(self) -> Any:
-        named = self._texts("CONTAINER_ID", "CONTAINER_OP").text
+        ops = self._texts("CONTAINER_OP").text
+        named = [ops.re_extract(rf" {name}={_VALUE}", 1) for name in ("contid", "old-contid")]
         found: set[str] = set()
-        for name in ("contid", "old-contid"):
-            expr = named.re_extract(rf" {name}={_VALUE}", 1).name("list").as_table().distinct()
-            found |= {row["list"] for row in self.rows(expr)}
+        for lists in (self._ids.list, *(one.name("list") for one in named)):
+            found |= {row["list"] for row in self.rows(lists.as_table().distinct())}
         rows = [
             {"list": text, "container": own, "parents": parents}
             for text in sorted(found - {""})
@@ -113,9 +122,6 @@ class Model:
         return self._keep("by_id", self._make_by_id)
 
     def _make_by_id(self) -> Any:
-        ids = self._texts("CONTAINER_ID").mutate(
-            list=ibis._.text.re_extract(rf" contid={_VALUE}", 1)
-        )
         marks = self._texts("OBJ_PID", "NETFILTER_PKT")
         marks = marks.select(
             *KEY,
@@ -124,8 +130,8 @@ class Model:
         ).distinct()
         roles = {"OBJ_PID": "target", "NETFILTER_PKT": "packet"}
         # Most events have no mark, and of those no record has to be found.
-        alone = ids.anti_join(marks, list(KEY)).mutate(marked=ibis.null("string"))
-        marked = ids.semi_join(marks, list(KEY))
+        alone = self._ids.anti_join(marks, list(KEY)).mutate(marked=ibis.null("string"))
+        marked = self._make_ids().semi_join(marks, list(KEY))
         marked = marked.mutate(record=ibis._.text.re_extract(r" record=(\d+)", 1))
         marked = marked.left_join(marks, [*KEY, "record"])
         columns = [*KEY, "list", "marked"]
@@ -242,9 +248,15 @@ class Model:
     @property
     def attributed(self) -> Any:
         """Each event that is of a container: who, in what role, and why that is said."""
-        return self._keep("attributed", self._make_attributed)
+        if "attributed" not in self.made:
+            first, *more = self._attributions()
+            if more:
+                first = self.index.engine.keep("attributed", ibis.union(first, *more))
+            self.made["attributed"] = first
+        return self.made["attributed"]
 
-    def _make_attributed(self) -> Any:
+    def _attributions(self) -> list[Any]:
+        """The same, a table for each way to tell; the first is kept already."""
         silent, both = self._speaking("nsid"), self._speaking("contid", "nsid")
         parts = [self.by_id.select(*_ATTRIBUTED)]
         if silent:
@@ -261,10 +273,12 @@ class Model:
             parts += [*self._forgotten(both, orphans), _named(told, BY_NAMESPACES)]
         speech = set().union(*self.speech.values())
         rows = self._descended(orphans) if "contid" in speech else []
+        if not rows:
+            return parts
         descended = self.index.engine.make(rows, _ATTRIBUTED)
         if both:
             descended = descended.anti_join(parts[-1], list(KEY))
-        return ibis.union(*parts, descended)
+        return [*parts, descended]
 
     def _forgotten(self, boots: list[int], orphans: Any) -> list[Any]:
         """What is done in containers to which no id was given, and their births and ends."""
@@ -317,8 +331,7 @@ class Model:
     @property
     def _orphans(self) -> Any:
         """Events whose SYSCALL points to a CONTAINER_ID that is not there."""
-        calls = self._texts("SYSCALL")
-        return calls.anti_join(self._texts("CONTAINER_ID"), list(KEY))
+        return self._texts("SYSCALL").anti_join(self._ids, list(KEY))
 
     def _descended(self, orphans: Any) -> list[dict[str, object]]:
         rows = self.rows(orphans.order_by("boot", "serial"))
