@@ -12,7 +12,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +26,14 @@ from harness.report import terminal
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
-    from harness.trail.questions import Answer, Asked, Row
+    from harness.trail.asked import Asked
+    from harness.trail.engine import Engine
+    from harness.trail.index import Index
+    from harness.trail.questions import Answer, Row
+    from harness.trail.sources import Found
 
 _PAUSE_S = 0.5
+_DUCKDB = "duckdb"
 _QUESTIONS = {
     "containers": "which containers ran, where and when",
     "events": "what was done, by whom, and why it is said to be of a container",
@@ -61,9 +68,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--engine",
-        default="duckdb",
+        default=_DUCKDB,
         metavar="E",
-        help="duckdb, or spark://HOST:PORT[?read=workers]",
+        help=f"{_DUCKDB}, or spark://HOST:PORT[?read=workers]",
     )
     parser.add_argument(
         "--follow", action="store_true", help="events: go on as the logs grow, until Ctrl-C"
@@ -75,29 +82,27 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Reads, asks, prints. What could not be read is told, and does not change the status."""
-    from harness.trail import questions
-    from harness.trail.engine import open_engine
-    from harness.trail.index import describe, read_logs
-    from harness.trail.model import Model
+    from harness.trail.asked import LAST, Asked, parse_time
     from harness.trail.names import read_names
     from harness.trail.sources import find_sources
 
-    # What was imported stays: to look for garbage in it, and to take it apart in the end, takes
-    # longer than many an answer.
-    gc.freeze()
-    asked = questions.Asked(
+    asked = Asked(
         container=options.container,
         host=options.host,
-        since_ms=questions.parse_time(options.since) if options.since else 0,
-        until_ms=questions.parse_time(options.until) if options.until else questions.LAST,
+        since_ms=parse_time(options.since) if options.since else 0,
+        until_ms=parse_time(options.until) if options.until else LAST,
         auid=options.auid,
         ses=options.ses,
         names=read_names(options.names),
     )
     if options.follow:
         return _follow(options, asked)
-    found = find_sources(options.place)
-    index = read_logs(found, Workspace.default(), open_engine(options.engine))
+    index = _read(find_sources(options.place), options.engine)
+
+    from harness.trail import questions
+    from harness.trail.index import describe
+    from harness.trail.model import Model
+
     model = Model(index)
     asked = questions.find_names(model, asked)
     answer = questions.QUESTIONS[options.question](model, asked)
@@ -118,15 +123,48 @@ def act(options: argparse.Namespace) -> int:
     return 0
 
 
+def _read(found: Found, where: str) -> Index:
+    """The logs, as an engine has them.
+
+    Importing what answers, and connecting to DuckDB, takes half a second, in which logs are read.
+    """
+    workspace = Workspace.default()
+    if where != _DUCKDB:
+        from harness.trail.index import read_logs
+
+        return read_logs(found, workspace, _open(where))
+    from harness.trail.intake import take_in
+    from harness.trail.lines import keep_memory
+
+    keep_memory(workspace)
+    with ThreadPoolExecutor(1) as beside:
+        opening = beside.submit(_open, where)
+        intake = take_in(found, workspace)
+        engine = opening.result()
+
+    from harness.trail.index import make_index
+
+    return make_index(found, intake, engine)
+
+
+def _open(where: str) -> Engine:
+    from harness.trail.engine import open_engine
+
+    import_module("harness.trail.questions")
+    # What was imported stays: to look for garbage in it, and to take it apart in the end, takes
+    # longer than many an answer.
+    gc.freeze()
+    return open_engine(where)
+
+
 def _follow(options: argparse.Namespace, asked: Asked) -> int:
     """Prints each event once it is whole; what is odd about the logs when it comes up."""
     from harness.trail import questions
-    from harness.trail.engine import open_engine
     from harness.trail.tail import Tail
 
     if options.question != "events" or options.parquet or options.html:
         raise UsageError("only events can be followed, as lines", hint="events PATH… --follow")
-    tail = Tail(options.place, Workspace.default(), open_engine(options.engine))
+    tail = Tail(options.place, Workspace.default(), _open(options.engine))
     shape = _SHAPES["events"].values()
     noted = 0
     try:

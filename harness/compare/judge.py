@@ -15,10 +15,10 @@ from pathlib import Path
 from harness.compare.designs import Design
 from harness.compare.truth import Deed, Facts, Log, names_for
 from harness.trail import page
+from harness.trail.asked import Asked
 from harness.trail.index import describe, read_logs
 from harness.trail.model import HOST, KEY, Model
 from harness.trail.names import Names
-from harness.trail.questions import Asked
 from harness.trail.sources import find_sources
 from harness.workspace import Workspace
 

@@ -24,13 +24,15 @@ import pytest
 from harness import cli
 from harness.errors import UsageError
 from harness.trail import page, questions
+from harness.trail.asked import Asked, parse_time
 from harness.trail.engine import open_engine
 from harness.trail.ids import split_list
-from harness.trail.index import Index, Intake, Seen, mark, pick, read_logs
+from harness.trail.index import Index, read_logs
+from harness.trail.intake import Intake, Seen, mark, pick
 from harness.trail.lines import Reader
 from harness.trail.model import DAMAGED, LOST, NO_SPEECH, PACKET, Model
 from harness.trail.names import LABEL, Names, read_names
-from harness.trail.questions import Answer, Asked
+from harness.trail.questions import Answer
 from harness.trail.sources import find_sources
 from harness.trail.tail import Tail
 from harness.workspace import PROJECT, Workspace
@@ -563,7 +565,7 @@ def test_questions_can_be_narrowed(two_hosts: Path) -> None:
     assert len(ask("events", model, container="4711", host="beta")) == 2
     assert len(ask("events", model, auid="1000", ses="3")) == 7
     assert ask("events", model, auid="1001") == []
-    time = questions.parse_time("2026-11-18T11:06:45.500")
+    time = parse_time("2026-11-18T11:06:45.500")
     running = ask("containers", model, host="alpha", since_ms=time, until_ms=time)
     assert told(running, "container") == [("4711",)]
 

@@ -16,8 +16,8 @@ from harness import cli
 from harness.errors import UsageError
 from harness.tests.test_trail import SPACES, birth, call, event, inside, read, told, write
 from harness.trail import page, questions
+from harness.trail.asked import Asked
 from harness.trail.model import Model
-from harness.trail.questions import Asked
 from harness.trail.sources import find_sources
 
 pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("engine")]

@@ -15,7 +15,7 @@ import pytest
 from harness import proc
 from harness.tests.test_trail import ALPHA, BETA, birth, call, event, inside, read, write
 from harness.trail import page
-from harness.trail.questions import Asked
+from harness.trail.asked import Asked
 
 pytestmark = [pytest.mark.tools, pytest.mark.xdist_group("engine")]
 

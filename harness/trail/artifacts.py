@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.trail import page, questions
+from harness.trail.asked import Asked
 from harness.trail.engine import open_engine
 from harness.trail.index import describe, read_logs
 from harness.trail.model import Model
-from harness.trail.questions import Asked
 from harness.trail.sources import Found, find_sources
 from harness.workspace import Workspace
 

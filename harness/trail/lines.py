@@ -118,9 +118,17 @@ def load_scanner(workspace_root: Path) -> ctypes.CDLL:
     flags = ("-O3", "-shared", "-fPIC")
     scanner = ctypes.CDLL(str(compile_file(Workspace(workspace_root), source, flags=flags)))
     scanner.scan_lines.argtypes = [ctypes.POINTER(_Scan)]
-    scanner.count_lines.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    scanner.count_lines.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_uint32),
+        ctypes.POINTER(ctypes.c_uint8),
+    ]
     scanner.count_lines.restype = ctypes.c_uint32
     return scanner
+
+
+def keep_memory(workspace: Workspace) -> None:
+    """Has this process keep the memory that reading frees, for as long as it lives."""
+    load_scanner(workspace.root).keep_memory()
 
 
 class Numbers(dict[bytes, int]):
@@ -166,9 +174,9 @@ class Block:
 
     ``data`` is that of another block once the next one is asked for, and there may be more in it
     than this one's. ``kind`` and ``node`` number the words in ``Reader.kinds`` and
-    ``Reader.nodes``; -1 is none. ``picked`` is what ``Reader`` was told to pick out of it.
-    ``mark`` has NUMBERED for records that end with the number of a CONTAINER_ID, and what
-    ``Reader`` was told of their types.
+    ``Reader.nodes``; -1 is none. ``ascii`` says whether all of its texts are that. ``picked`` is
+    what ``Reader`` was told to pick out of it. ``mark`` has NUMBERED for records that end with the
+    number of a CONTAINER_ID, and what ``Reader`` was told of their types.
     """
 
     data: bytearray
@@ -181,6 +189,7 @@ class Block:
     mark: Array
     damage: Array
     offset: int
+    ascii: bool
     picked: Any = None
 
     def text(self, at: int) -> bytes:
@@ -288,7 +297,8 @@ class Reader:
         """The lines in the first ``size`` bytes, which end with a newline."""
         view = (ctypes.c_char * len(data)).from_buffer(data)
         where = ctypes.addressof(view)
-        room = self._scanner.count_lines(where, size)
+        ascii_ = ctypes.c_uint8()
+        room = self._scanner.count_lines(where, size, ascii_)
         columns = {name: np.empty(room, dtype=kind) for name, kind in _COLUMNS.items()}
         out = _Columns(*(column.ctypes.data for column in columns.values()))
         scan = _Scan(data=where, to=size, out=out)
@@ -305,7 +315,7 @@ class Reader:
         lines = scan.lines
         columns = {name: column[:lines] for name, column in columns.items()}
         damage = np.zeros(lines, dtype=np.int8)
-        block = Block(data=data, offset=offset, damage=damage, **columns)
+        block = Block(data=data, ascii=bool(ascii_.value), damage=damage, offset=offset, **columns)
         for at in np.flatnonzero(block.mark & _LOOK):
             self._look_closely(block, int(at))
         return block

@@ -20,8 +20,8 @@ from markupsafe import Markup
 
 from harness.plain import clean
 from harness.trail import questions
+from harness.trail.asked import Asked
 from harness.trail.model import Model
-from harness.trail.questions import Asked
 
 # What it is called beside the logs that it is about.
 NAME = "trail.html"

@@ -6,44 +6,22 @@ that are not UTF-8 as ``\\udcXX``; whoever shows it makes it harmless.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import ibis
 
 from harness.audit.records import Record
-from harness.errors import UsageError
+from harness.trail.asked import LAST, Asked
 from harness.trail.model import KEY, Model
-from harness.trail.names import Birth, Names
+from harness.trail.names import Birth
 from harness.trail.stays import Stay, find_stays, refusals, sharing
 
 Row = dict[str, Any]
-Key = tuple[int, int, int]
-LAST = 1 << 62
 _BRIEF = 300
 _NO_RECORD = "is not a record"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a question is narrowed to; empty is everything. Times are ms since 1970.
-
-    ``inside`` leaves out the events that are of no container, ``most`` those after so many, and
-    ``among`` those that are not among these, by boot, time and serial.
-    """
-
-    container: str = ""
-    host: str = ""
-    since_ms: int = 0
-    until_ms: int = LAST
-    auid: str = ""
-    ses: str = ""
-    inside: bool = False
-    most: int = 0
-    among: Collection[Key] | None = None
-    names: Names = field(default_factory=Names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +32,6 @@ class Answer:
     columns: Sequence[str]
     rows: list[Row]
     left_off: int = 0
-
-
-def parse_time(text: str) -> int:
-    """ms since 1970 of an ISO 8601 time (UTC if it names no zone) or of seconds since 1970."""
-    try:
-        if text.replace(".", "", 1).isdecimal() and len(text) > 8:
-            return round(float(text) * 1000)
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not a time", hint="2026-11-25T12:00:00") from error
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def show_time(ms: int | None) -> str:

@@ -10,6 +10,7 @@
  * harness.audit.records.parse_record has the last word on it. Types and nodes are numbered by
  * the caller, who is asked about a word that is new.
  */
+#include <malloc.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -215,11 +216,26 @@ int scan_lines(struct scan *scan)
 	return 0;
 }
 
-uint32_t count_lines(const char *data, uint32_t size)
+/* How many lines there are, and whether all of it is ASCII. */
+uint32_t count_lines(const char *data, uint32_t size, uint8_t *ascii)
 {
 	uint32_t count = 0;
+	uint8_t all = 0;
 
-	for (uint32_t at = 0; at < size; at++)
+	for (uint32_t at = 0; at < size; at++) {
 		count += data[at] == '\n';
+		all |= data[at];
+	}
+	*ascii = !(all & 0x80);
 	return count;
+}
+
+/*
+ * Has the C library keep what is freed (man mallopt): every block needs arrays of the same sizes
+ * as the one before it, and new pages for them take longer than what is done with them.
+ */
+void keep_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }

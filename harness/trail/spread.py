@@ -21,7 +21,8 @@ import pyarrow as pa
 from harness.errors import HarnessError
 from harness.trail.boots import Boot
 from harness.trail.engine import Spreading
-from harness.trail.index import LINES, TEXTS, Index, Intake, Seen, mark, pick
+from harness.trail.index import Index
+from harness.trail.intake import LINES, TEXTS, Intake, Seen, mark, pick
 from harness.trail.lines import Numbers, Reader
 from harness.trail.sources import Found, Source
 from harness.workspace import Workspace

@@ -18,11 +18,12 @@ from typing import BinaryIO, cast
 import numpy as np
 import pyarrow as pa
 
+from harness.trail.asked import Key
 from harness.trail.engine import Engine
-from harness.trail.index import Index, Intake, Seen, mark, pick
+from harness.trail.index import Index
+from harness.trail.intake import Intake, Seen, mark, pick
 from harness.trail.lines import Reader
 from harness.trail.model import KEY, Model
-from harness.trail.questions import Key
 from harness.trail.sources import PACKED, Source, find_more, find_sources, identify
 from harness.workspace import Workspace
 

@@ -87,6 +87,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 ASK = """
 import json, sys
 from harness.trail import questions
+from harness.trail.asked import Asked
 from harness.trail.engine import open_engine
 from harness.trail.index import describe, read_logs
 from harness.trail.model import Model
@@ -97,8 +98,8 @@ engine = open_engine(sys.argv[1])
 index = read_logs(find_sources([sys.argv[2]]), Workspace.default(), engine)
 model = Model(index)
 print(json.dumps(["about", 0, list(describe(index))]))
-asked = [(name, questions.Asked()) for name in questions.QUESTIONS]
-asked.append(("events", questions.Asked(container="4711", host="alpha", most=2)))
+asked = [(name, Asked()) for name in questions.QUESTIONS]
+asked.append(("events", Asked(container="4711", host="alpha", most=2)))
 for name, narrowed in asked[slice(*map(int, sys.argv[3:]))]:
     answer = questions.QUESTIONS[name](model, narrowed)
     print(json.dumps([name, answer.left_off, answer.rows]))
