@@ -68,9 +68,10 @@ static inline long long audit_now_ms(void)
 }
 
 /*
- * Waits for the NLMSG_ERROR to message @seq. A reply, such as the status for
- * AUDIT_GET, may come before it and is dropped, and so is anything that the
- * kernel did not send. Returns -1 when the socket itself fails.
+ * Waits for the NLMSG_ERROR to message @seq. What an earlier message was replied,
+ * and records, may come before it and are dropped, and so is anything that the
+ * kernel did not send; the reply to this one comes after it. Returns -1 when the
+ * socket itself fails.
  */
 static inline int audit_wait(int fd, unsigned int seq,
 			     struct audit_answer *answer)
