@@ -20,9 +20,10 @@ from harness.guest.polling import poll
 from harness.jobs import Lab
 from harness.scenario import Judge
 from harness.trail import questions
+from harness.trail.asked import Asked
 from harness.trail.index import read_logs
 from harness.trail.model import Model
-from harness.trail.questions import Asked, Row
+from harness.trail.questions import Row
 from harness.trail.sources import find_sources
 
 _HERE = Path(__file__).parent

@@ -21,9 +21,10 @@ from harness.guest.machine import Guest, Job
 from harness.jobs import Lab
 from harness.scenario import Judge
 from harness.trail import questions
+from harness.trail.asked import Asked
 from harness.trail.index import read_logs
 from harness.trail.model import Model
-from harness.trail.questions import Asked, Row
+from harness.trail.questions import Row
 from harness.trail.sources import find_sources
 
 _NAMED = "/run/nsaudit/named"

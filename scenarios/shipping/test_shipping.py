@@ -24,9 +24,9 @@ from harness.guest.machine import Guest
 from harness.jobs import Lab
 from harness.scenario import Judge
 from harness.trail import questions
+from harness.trail.asked import Asked
 from harness.trail.index import read_logs
 from harness.trail.model import Model
-from harness.trail.questions import Asked
 from harness.trail.sources import find_sources
 
 _NAMED, _SEND = "/run/nsaudit/named", "/run/nsaudit/send"
