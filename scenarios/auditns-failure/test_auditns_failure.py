@@ -8,6 +8,7 @@ other containers and their daemons notice nothing. The machine's own mode 2 is w
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,14 @@ from harness.scenario import Judge
 
 _LIMIT_S = 20.0
 _FLOOD = 2000
+_LIMIT = 4
+_ENDS = 20
+
+
+@pytest.fixture
+def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The one that makes containers end, besides what every scenario has."""
+    return (*payloads, Path(__file__).with_name("ends.c"))
 
 
 def _await_end(guest: Guest, pid: int) -> None:
@@ -72,6 +81,18 @@ def test_auditns_failure(
     judge.expect("the other", send(other.run, "told-later").errno, good="0")
     kept = other.trail("other.log").saying("told-later")
     judge.expect("records at the other's daemon", len(kept), good=1)
+
+    # A daemon that does not read is told of those below it up to twice its limit, no more.
+    upper = contained()
+    judge.expect("auditd in the upper one", upper.start().status, good=0)
+    upper.run(["auditctl", "-b", str(_LIMIT), "--backlog_wait_time", "0"]).require()
+    upper.run(["kill", "-STOP", str(upper.status().pid)]).require()
+    judge.expect("another flood", upper.run(flood, deadline_s=60.0).status, good=0)
+    judge.expect("its queue is full", upper.status().backlog >= _LIMIT, good=True)
+    ends = upper.run(["/run/nsaudit/ends", str(_ENDS)], deadline_s=60.0).require()
+    judge.expect("ends below it", ends.stdout.strip(), good=str(_ENDS))
+    judge.expect("much is kept of them", upper.status().backlog > 3 * _LIMIT, good=False)
+    judge.expect("the upper one", guest.run(["kill", "-0", str(upper.box.pid)]).status, good=0)
 
     # Where its audit is off, the machine is told nothing when the other one ends, either.
     guest.run(["auditctl", "-e", "0"]).require()
