@@ -20,21 +20,6 @@ static _Noreturn void stop(int err)
 	exit(2);
 }
 
-static void request(int fd, unsigned int seq)
-{
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	struct nlmsghdr ask = {
-		.nlmsg_len = NLMSG_LENGTH(0),
-		.nlmsg_type = AUDIT_LIST_RULES,
-		.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
-		.nlmsg_seq = seq,
-	};
-
-	if (sendto(fd, &ask, ask.nlmsg_len, 0, (struct sockaddr *)&kernel,
-		   sizeof(kernel)) < 0)
-		stop(errno);
-}
-
 /* Reads the whole answer; whether its beginning is the acknowledgment. */
 static bool acked_first(int fd, unsigned int seq)
 {
@@ -79,9 +64,10 @@ int main(int argc, char **argv)
 	}
 	if (fd < 0)
 		stop(errno);
-	count = atoi(argv[1]);
-	for (seq = 1; seq <= count; seq++) {
-		request(fd, seq);
+	for (count = atoi(argv[1]); count > 0; count--) {
+		seq = audit_send(fd, AUDIT_LIST_RULES, NULL, 0);
+		if (!seq)
+			stop(errno);
 		early += !acked_first(fd, seq);
 	}
 	printf("%u\n", early);

@@ -112,13 +112,14 @@ static inline int audit_wait(int fd, unsigned int seq,
 }
 
 /*
- * Sends one message to the kernel and asks for an acknowledgement, as libaudit
- * does: with an address, so that netlink_capable() looks at who sends and not
- * at who opened the socket (NETLINK_SKB_DST, __netlink_ns_capable()).
- * Returns -1, with errno set, when no answer could be asked for.
+ * Sends one message, of at most AUDIT_TEXT_MAX bytes, to the kernel and asks for
+ * an acknowledgement, as libaudit does: with an address, so that
+ * netlink_capable() looks at who sends and not at who opened the socket
+ * (NETLINK_SKB_DST, __netlink_ns_capable()). Returns its sequence number, or 0
+ * with errno set.
  */
-static inline int audit_ask_data(int fd, unsigned short type, const void *data,
-				 size_t len, struct audit_answer *answer)
+static inline unsigned int audit_send(int fd, unsigned short type,
+				      const void *data, size_t len)
 {
 	static unsigned int seq;
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -127,20 +128,35 @@ static inline int audit_ask_data(int fd, unsigned short type, const void *data,
 		char data[AUDIT_TEXT_MAX];
 	} message = { 0 };
 
-	if (len > sizeof(message.data)) {
-		errno = EMSGSIZE;
-		return -1;
-	}
 	if (len)
 		memcpy(message.data, data, len);
 	message.head.nlmsg_len = NLMSG_LENGTH(len);
 	message.head.nlmsg_type = type;
 	message.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
 	message.head.nlmsg_seq = ++seq;
+	if (sendto(fd, &message, message.head.nlmsg_len, 0,
+		   (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+		return 0;
+	return seq;
+}
+
+/*
+ * Sends one message and waits for what the kernel says to it. Returns -1, with
+ * errno set, when no answer could be asked for.
+ */
+static inline int audit_ask_data(int fd, unsigned short type, const void *data,
+				 size_t len, struct audit_answer *answer)
+{
+	unsigned int seq;
+
+	if (len > AUDIT_TEXT_MAX) {
+		errno = EMSGSIZE;
+		return -1;
+	}
 	answer->how = "sendto";
 	answer->err = 0;
-	if (sendto(fd, &message, message.head.nlmsg_len, 0,
-		   (struct sockaddr *)&kernel, sizeof(kernel)) < 0) {
+	seq = audit_send(fd, type, data, len);
+	if (!seq) {
 		answer->err = errno;
 		return 0;
 	}
