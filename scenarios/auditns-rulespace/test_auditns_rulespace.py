@@ -47,7 +47,7 @@ _REFUSED = {
     "a process that is not there": (("-F", "pid=99999"), "No such process"),
     "a parent that is not there": (("-F", "ppid!=99999"), "No such process"),
     "a label": (("-F", "subj_user=nobody"), "not supported"),
-    "a directory": (("-F", "dir=/etc"), "not supported"),
+    "a directory that is not there": (("-F", "dir=/nowhere"), "No such file"),
 }
 
 
