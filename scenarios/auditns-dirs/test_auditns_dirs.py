@@ -1,0 +1,237 @@
+"""Does a container's daemon hear of what happens beneath the directories that it watches?
+
+A rule names a directory, and holds for all that is in it while it is looked up, however it came
+there and by whatever path: it is about directories and not about names. It goes with the
+directory when that is renamed, and ends with it. What is mounted below when the rule is added
+counts, what is mounted later does not. It says nothing of who is outside, and the machine's
+rules about the same directory say what they always did.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.audit.records import Trail
+from harness.guest.machine import Answer, Guest
+from harness.scenario import Judge
+
+_HERE = Path(__file__).parent
+_SHIFT = 100_000
+_MOST = 128
+_FULL = "No space left on device"
+_DIR = "107"  # AUDIT_DIR, linux/audit.h
+_WATCH = "-w /srv/tree -p wa -k tree"
+_BELOW = ("unshare", "--user", "--map-root-user")
+
+# Acts by their names, see acts.py. These are told,
+_TOLD = {
+    "made": "write /srv/tree/made",
+    "made-deep": "write /srv/tree/sub/deep/made",
+    "changed": "chmod /srv/tree/sub/file",
+    "folder": "mkdir /srv/tree/folder",
+    "no-folder": "rmdir /srv/tree/folder",
+    "removed": "unlink /srv/tree/made",
+    "moved": "rename /srv/tree/file /srv/tree/sub/moved",
+    "in": "rename /srv/aside/in /srv/tree/in",
+    "in-changed": "chmod /srv/tree/in",
+    "folder-in": "rename /srv/aside/folder /srv/tree/sub/folder",
+    "in-folder": "chmod /srv/tree/sub/folder/file",
+    "out": "rename /srv/tree/out /srv/aside/out",
+    "itself": "chmod /srv/tree",
+    "by-link": "chmod /srv/link/file",
+    "by-alias": "chmod /srv/alias/file",
+    "deep-by-alias": "write /srv/alias/deep/another",
+    "on-mount": "write /srv/tree/mount/file",
+}
+# these are not: what they are done to is not in the directory, or a rule says so,
+_SILENT = {
+    "above": "chmod /srv",
+    "namesake": "write /srv/trees/file",
+    "out-changed": "chmod /srv/aside/out",
+    "on-late": "write /srv/tree/late/file",
+    "quiet": "write /srv/tree/quiet/file",
+}
+# and these are where a rule asks for them.
+_USED = {"read": "read /srv/tree/sub/file", "exec": "run /srv/tree/exec"}
+# Whatever the machine is told when the tree is restored.
+_RESTORERS = ("mv", "rm")
+# What is done to a watched directory in its life, and to another one that has its name later.
+_GONE = {
+    "gone-write": "write /srv/gone/file",
+    "gone-unlink": "unlink /srv/gone/file",
+    "gone-rmdir": "rmdir /srv/gone",
+}
+_RENAMED = {"name-rename": "rename /srv/named /srv/other", "name-write": "write /srv/other/file"}
+_ANOTHER = {
+    "gone-mkdir": "mkdir /srv/gone",
+    "gone-rewrite": "write /srv/gone/file",
+    "name-mkdir": "mkdir /srv/named",
+    "name-rewrite": "write /srv/named/file",
+}
+# A file, a link, which is not where it leads, and a directory that the overlay has to copy up.
+_OTHERS = ("/srv/single", "/srv/pointer", "/etc/skel")
+_OTHERS_TOLD = {
+    "single": "chmod /srv/single",
+    "pointer": "unlink /srv/pointer",
+    "copied": "write /etc/skel/file",
+    "below-copied": "write /etc/skel/.bashrc",
+}
+# Each rule with what auditctl prints when the kernel refuses it.
+_REFUSED = {
+    _WATCH: "Rule exists",
+    "-a always,exit -F dir=/srv/none": "No such file or directory",
+    "-a always,exit -F dir!=/srv/tree": "Invalid argument",
+    "-a always,exit -F dir=/srv/tree -F dir=/srv/aside": "Invalid argument",
+    "-a always,exit -F dir=/srv/tree -F path=/srv/aside/in": "Invalid argument",
+    "-a always,exit -F dir=/srv/tree -F inode=1": "Invalid argument",
+    "-t": "Operation not supported",
+}
+# The same of other lists, which auditctl does not ask for.
+_LISTS = {"io_uring": "0", "user": "EINVAL", "exclude": "EINVAL"}
+
+
+def _do(run: Callable[..., Answer], acts: Mapping[str, str], wrap: tuple[str, ...] = ()) -> None:
+    lines = "".join(f"{name} {act}\n" for name, act in acts.items())
+    run([*wrap, "python3", "-B", "/run/acts.py"], given=lines).require()
+
+
+def _told(trail: Trail, key: str) -> list[str]:
+    """The names of the acts that a rule with this key asked for."""
+    return [str(one.get("comm")) for one in trail.matching(type="SYSCALL", key=key)]
+
+
+def _rule(path: str, key: str, perm: str = "wa") -> str:
+    return f"always,exit -F dir={path} -F perm={perm} -k {key}"
+
+
+def _change(run: Callable[..., Answer], *lines: str) -> list[str]:
+    """Changes rules, each by a line of auditctl's; what is printed of those that are refused."""
+    load = "rules=$(mktemp) && cat >$rules && auditctl -R $rules"
+    said = run(["sh", "-c", load], given="\n".join(("-c", *lines, "")))
+    return re.findall(r"\((.*)\)", said.stderr)
+
+
+def _list(run: Callable[..., Answer]) -> list[str]:
+    return run(["auditctl", "-l"]).require().stdout.splitlines()
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
+def test_auditns_dirs(
+    guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
+) -> None:
+    # Given a container with a daemon, and a directory that the machine watches, too,
+    for name in ("acts.py", "tree.sh"):
+        guest.put(f"/run/{name}", (_HERE / name).read_bytes())
+    inner = contained()
+    run = inner.run
+    if not inner.expect_start():
+        return
+    for each in (guest.run, run):
+        each(["auditctl", "-b", "8192"]).require()
+    run(["sh", "/run/tree.sh", "make"]).require()
+    late = {"late": "tmpfs /srv/tree/late"}
+    guest.run(["auditctl", "-w", "/srv/tree", "-p", "wa", "-k", "host"]).require()
+    _do(run, late | _TOLD | _SILENT)
+    before = _told(auditd.trail("host-before.log"), "host")
+    run(["sh", "/run/tree.sh", "restore"]).require()
+
+    # whose daemon can watch it,
+    refused = _change(run, _WATCH)
+    judge.expect("the watch, refused", refused, good=[])
+    if refused:
+        return
+    judge.expect("the watch, listed", _list(run), good=[_WATCH])
+    more = (f"-a {_rule('/srv/tree', 'use', 'rx')}", "-A never,exit -F dir=/srv/tree/quiet")
+    refused = _change(run, *more, *_REFUSED)
+    judge.expect("rules, refused", refused, good=list(_REFUSED.values()))
+    for kind, good in _LISTS.items():
+        raw = ("/run/nsaudit/rule", "add", kind, "always", _DIR, "=", ":/srv/tree")
+        judge.expect(f"in the list {kind}", run(raw).require().stdout.strip(), good=good)
+    judge.expect("rules, listed", len(_list(run)), good=4)
+
+    # is told what happens there, as is the machine's of what it was told before,
+    _do(run, late | _TOLD | _SILENT | _USED)
+    trail = inner.trail("tree.log")
+    judge.expect("told", _told(trail, "tree"), good=list(_TOLD))
+    judge.expect("told of use", _told(trail, "use"), good=list(_USED))
+    host = [one for one in _told(auditd.trail("host.log"), "host") if one not in _RESTORERS]
+    judge.expect("told outside, before and now", host, good=before * 2)
+
+    # and of whoever is in the container, or below, but of nobody else, whose rules are their own.
+    shifted = contained(shift=_SHIFT)
+    judge.expect("auditd with other ids", shifted.start().status, good=0)
+    guest.run(["mkdir", "--mode=711", "/srv/closed"]).require()
+    theirs = (f"-a {_rule(path, 'theirs')}" for path in ("/srv/tree", "/srv/closed"))
+    refused = _change(shifted.run, *theirs)
+    judge.expect("one that cannot be read", refused, good=["Permission denied"])
+    whose = {
+        "outside": (guest.run, ()),
+        "mine": (run, ()),
+        "below": (run, (*_BELOW, *_BELOW)),
+        "theirs": (shifted.run, ()),
+    }
+    for who, (as_one, wrap) in whose.items():
+        _do(as_one, {who: f"write /srv/tree/shared/{who}"}, wrap)
+    told = _told(inner.trail("whose.log"), "tree")[len(_TOLD) :]
+    judge.expect("told of whom", told, good=["mine", "below"])
+    told = _told(shifted.trail("theirs.log"), "theirs")
+    judge.expect("told next door", told, good=["theirs"])
+    told = _told(auditd.trail("all.log"), "host")[-len(whose) :]
+    judge.expect("told outside", told, good=list(whose))
+
+    # When the mount goes, the rule stays; when the machine's rule goes, too, and the reverse.
+    judge.expect("unmounting", run(["umount", "/srv/tree/mount"]).stderr, good="")
+    _do(run, {"unmounted": "write /srv/tree/mount/file"})
+    guest.run(["auditctl", "-D"]).require()
+    _do(run, {"no-host": "write /srv/tree/file"})
+    guest.run(["auditctl", "-w", "/srv/tree", "-p", "wa", "-k", "host"]).require()
+    judge.expect("deleting the watch", _change(run, _WATCH.replace("-w", "-W")), good=[])
+    _do(run, {"no-watch": "write /srv/tree/file"})
+    told = _told(inner.trail("rules.log"), "tree")[len(_TOLD) + 2 :]
+    judge.expect("told after that", told, good=["unmounted", "no-host"])
+    told = _told(auditd.trail("host-rules.log"), "host")[-1:]
+    judge.expect("told last outside", told, good=["no-watch"])
+
+    _expect_lives(guest, judge, inner)
+    _expect_limit(judge, run)
+    judge.expect("lost inside", inner.lost(), good=0)
+
+
+def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
+    """A rule ends with its directory and goes with it; it can be deleted all the same."""
+    run = inner.run
+    places = "mkdir /srv/gone /srv/named /srv/aim; touch /srv/single; ln -s aim /srv/pointer"
+    run(["sh", "-c", places]).require()
+    rules = [_rule(f"/srv/{name}", "life") for name in ("gone", "named")]
+    others = [_rule(path, "other") for path in _OTHERS]
+    added = _change(run, *(f"-a {rule}" for rule in (*rules, *others)))
+    judge.expect("rules of lives, refused", added, good=[])
+    # Nothing that the kernel may forget is missed.
+    guest.run(["sysctl", "-q", "vm.drop_caches=3"]).require()
+    _do(run, _GONE | _RENAMED | _ANOTHER | {"aim": "write /srv/pointer/file"} | _OTHERS_TOLD)
+    guest.run(["sysctl", "-q", "vm.drop_caches=3"]).require()
+    _do(run, {"copied-again": "write /etc/skel/file"})
+    trail = inner.trail("lives.log")
+    judge.expect("told of lives", _told(trail, "life"), good=[*_GONE, *_RENAMED])
+    judge.expect("told of others", _told(trail, "other"), good=[*_OTHERS_TOLD, "copied-again"])
+    judge.expect("deleting these", _change(run, *(f"-d {rule}" for rule in rules)), good=[])
+    run(["auditctl", "-D"]).require()
+    judge.expect("rules after deleting all", _list(run), good=["No rules"])
+
+
+def _expect_limit(judge: Judge, run: Callable[..., Answer]) -> None:
+    """A directory with too many mounts below is refused, and leaves nothing behind."""
+    run(["sh", "-c", f"mkdir -p $(seq -f /srv/many/%g {_MOST})"]).require()
+    _do(run, {f"mount-{n}": f"tmpfs /srv/many/{n}" for n in range(1, _MOST + 1)})
+    many, one = f"-a {_rule('/srv/many', 'many')}", "-w /srv/one-more -p wa"
+    refused = _change(run, many)
+    judge.expect("more mounts than that", refused, good=[_FULL])
+    run(["umount", "/srv/many/1"]).require()
+    for when in ("as many", "as many again"):
+        refused = _change(run, many, one, "-D")
+        judge.expect(f"{when}, and one", refused, good=[_FULL])
