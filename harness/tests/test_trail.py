@@ -28,8 +28,7 @@ from harness.trail.asked import Asked, parse_time
 from harness.trail.engine import open_engine
 from harness.trail.ids import split_list
 from harness.trail.index import Index, read_logs
-from harness.trail.intake import Intake, Seen, mark, pick
-from harness.trail.lines import Reader
+from harness.trail.intake import Intake
 from harness.trail.model import DAMAGED, LOST, NO_SPEECH, PACKET, Model
 from harness.trail.names import LABEL, Names, read_names
 from harness.trail.questions import Answer
@@ -605,10 +604,9 @@ def test_a_rotation_that_cannot_be_read_is_counted(two_hosts: Path) -> None:
 
 def test_there_may_be_more_files_than_16_bits_can_number(tmp_path: Path) -> None:
     (source,) = find_sources([str(write(tmp_path, *ALPHA))]).sources
-    reader = Reader(Workspace.default(), mark, pick)
-    intake = Intake(reader, Seen())
+    intake = Intake(Workspace.default())
     intake.take(40_000, source)
-    index = Index(engine=open_engine(), sources=[], kinds=reader.kinds, seen=intake.seen)
+    index = Index(engine=open_engine(), sources=[], kinds=intake.reader.kinds, seen=intake.seen)
     index.load(intake)
     for name in ("lines", "texts"):
         table = index.table(name)

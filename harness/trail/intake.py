@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import lzma
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -68,13 +68,13 @@ class Seen:
 
 def take_in(found: Found, workspace: Workspace) -> Intake:
     """All lines of all logs; what cannot be read is counted."""
-    intake = Intake(Reader(workspace, mark, pick), Seen(notes=list(found.notes)))
+    intake = Intake(workspace, found.notes)
     for number, source in enumerate(found.sources):
         intake.take(number, source)
     return intake
 
 
-def mark(kind: bytes) -> int:
+def _mark(kind: bytes) -> int:
     """What the reader marks the lines of a type with."""
     if kind.startswith(b"DAEMON_"):
         return _DAEMON
@@ -85,11 +85,13 @@ def mark(kind: bytes) -> int:
 class Intake:
     """Turns blocks into batches of both tables, file by file.
 
-    ``lines`` and ``texts`` are what was taken so far, ``counts`` the lines of each source.
+    ``lines`` and ``texts`` are what was taken so far, ``counts`` the lines of each source;
+    ``notes`` is what was found out about the logs before.
     """
 
-    def __init__(self, reader: Reader, seen: Seen) -> None:
-        self.reader, self.seen = reader, seen
+    def __init__(self, workspace: Workspace, notes: Iterable[str] = ()) -> None:
+        self.reader = Reader(workspace, _mark, _pick)
+        self.seen = Seen(notes=list(notes))
         self.boots = Boots()
         self.lines: list[pa.RecordBatch] = []
         self.texts: list[pa.RecordBatch] = []
@@ -192,7 +194,7 @@ class Intake:
         self.texts.append(pa.RecordBatch.from_arrays(columns, schema=TEXTS))
 
 
-def pick(block: Block) -> tuple[Ints, Any]:
+def _pick(block: Block) -> tuple[Ints, Any]:
     """The lines of a block of which the texts are kept, and these texts, if there are any."""
     keep = (block.mark & _KEPT).astype(np.bool_) | (block.damage > 0)
     keep[_find_orphans(block)] = True

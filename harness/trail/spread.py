@@ -22,8 +22,8 @@ from harness.errors import HarnessError
 from harness.trail.boots import Boot
 from harness.trail.engine import Spreading
 from harness.trail.index import Index
-from harness.trail.intake import LINES, TEXTS, Intake, Seen, mark, pick
-from harness.trail.lines import Numbers, Reader
+from harness.trail.intake import LINES, TEXTS, Intake, Seen
+from harness.trail.lines import Numbers
 from harness.trail.sources import Found, Source
 from harness.workspace import Workspace
 
@@ -115,16 +115,15 @@ def read_streams(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _read_stream(sources: Sequence[tuple[int, Source]]) -> Iterator[pa.RecordBatch]:
-    reader = Reader(Workspace.default(), mark, pick)
-    seen = Seen()
-    intake = Intake(reader, seen)
+    intake = Intake(Workspace.default())
     stream = sources[0][1].stream
     for number, source in sources:
         for _ in intake.step(number, source):
             yield from _take(intake, stream)
+    seen = intake.seen
     report = {
         **{"stream": stream, "boots": [asdict(one) for one in intake.boots.all]},
-        "kinds": [kind.decode(errors="surrogateescape") for kind in reader.kinds],
+        "kinds": [kind.decode(errors="surrogateescape") for kind in intake.reader.kinds],
         **{"records": seen.records, "damage": dict(seen.damage)},
         **{"notes": seen.notes, "examples": seen.examples},
     }

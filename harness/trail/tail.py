@@ -21,8 +21,7 @@ import pyarrow as pa
 from harness.trail.asked import Key
 from harness.trail.engine import Engine
 from harness.trail.index import Index
-from harness.trail.intake import Intake, Seen, mark, pick
-from harness.trail.lines import Reader
+from harness.trail.intake import Intake
 from harness.trail.model import KEY, Model
 from harness.trail.sources import PACKED, Source, find_more, find_sources, identify
 from harness.workspace import Workspace
@@ -37,9 +36,9 @@ class Tail:
         self._places = places
         found = find_sources(places)
         self._seen = {identify(one.path) for one in found.sources}
-        reader = Reader(workspace, mark, pick)
-        self._intake = Intake(reader, Seen(notes=list(found.notes)))
-        self.index = Index(engine=engine, sources=[], kinds=reader.kinds, seen=self._intake.seen)
+        self._intake = Intake(workspace, found.notes)
+        kinds = self._intake.reader.kinds
+        self.index = Index(engine=engine, sources=[], kinds=kinds, seen=self._intake.seen)
         self._files: dict[int, int] = {}
         self._read: dict[int, int] = {}
         # Events of which records may still come: such as came lately, and those of a cut line.
