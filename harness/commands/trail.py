@@ -1,7 +1,7 @@
 """Follow containers through the audit logs of many hosts.
 
-What is asked of the logs is known to ``harness.trail``. That takes a while to import, so that
-it happens here only when the command runs.
+What is asked of the logs is known to ``harness.trail``. What answers takes a while to import, so
+that it happens here only when the command runs.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from rich.console import Console
 from harness.errors import HarnessError, UsageError
 from harness.plain import clean
 from harness.report import terminal
+from harness.trail.asked import DUCKDB, LAST, Asked, parse_time
+from harness.trail.names import read_names
+from harness.trail.sources import Found, find_sources
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
-    from harness.trail.asked import Asked
     from harness.trail.engine import Engine
     from harness.trail.index import Index
     from harness.trail.questions import Answer, Row
-    from harness.trail.sources import Found
 
 _PAUSE_S = 0.5
-_DUCKDB = "duckdb"
 _QUESTIONS = {
     "containers": "which containers ran, where and when",
     "events": "what was done, by whom, and why it is said to be of a container",
@@ -68,9 +68,9 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--engine",
-        default=_DUCKDB,
+        default=DUCKDB,
         metavar="E",
-        help=f"{_DUCKDB}, or spark://HOST:PORT[?read=workers]",
+        help=f"{DUCKDB}, or spark://HOST:PORT[?read=workers]",
     )
     parser.add_argument(
         "--follow", action="store_true", help="events: go on as the logs grow, until Ctrl-C"
@@ -82,10 +82,6 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Reads, asks, prints. What could not be read is told, and does not change the status."""
-    from harness.trail.asked import LAST, Asked, parse_time
-    from harness.trail.names import read_names
-    from harness.trail.sources import find_sources
-
     asked = Asked(
         container=options.container,
         host=options.host,
@@ -129,7 +125,7 @@ def _read(found: Found, where: str) -> Index:
     Importing what answers, and connecting to DuckDB, takes half a second, in which logs are read.
     """
     workspace = Workspace.default()
-    if where != _DUCKDB:
+    if where != DUCKDB:
         from harness.trail.index import read_logs
 
         return read_logs(found, workspace, _open(where))

@@ -1,4 +1,4 @@
-"""What a question is narrowed to.
+"""What a question is narrowed to, and what answers it where nothing else is named.
 
 It is known before any log is read, and before what answers is imported.
 """
@@ -14,6 +14,7 @@ from harness.trail.names import Names
 
 Key = tuple[int, int, int]
 LAST = 1 << 62
+DUCKDB = "duckdb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ import pyarrow as pa
 
 from harness.errors import HarnessError, HostMissing, UsageError
 from harness.trail import arrow
+from harness.trail.asked import DUCKDB
 
-DUCKDB = "duckdb"
 _SPARK = "spark://"
 _READER, _DRIVER, _WORKERS = "read", "driver", "workers"
 _MEMORY = "1GB"
