@@ -180,7 +180,7 @@ def count(plan: Plan, stacks: Sequence[str]) -> Mapping[str, Sequence[Seen]]:
 
 def _task_bytes(plan: Plan, stack: str) -> int:
     plan.on_step(f"compiling the size of a task on {stack}")
-    return tasksize.measure(plan.lab.builder, plan.lab.catalogue.require_stack(stack)).members
+    return tasksize.measure(plan.lab.builder, plan.lab.catalogue.require_stack(stack))
 
 
 def _observe(plan: Plan, kernel: Kernel, task_bytes: int) -> Seen:

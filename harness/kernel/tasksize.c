@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Compiled as a file of the kernel's: the sizes of its two symbols say how long
- * the members of struct task_struct are, and how long it is with the padding
- * that follows. It is aligned to 64 bytes, so that a pointer more makes the
- * latter grow by 64, or not at all.
+ * Compiled as a file of the kernel's: the size of its symbol says how long the
+ * members of struct task_struct are. With the padding that follows it is aligned
+ * to 64 bytes, so that a pointer more makes it grow by 64, or not at all.
  *
  * The macro stands behind the last member; behind it there may only be struct
  * thread_struct, which is the processor's (include/linux/sched.h).
@@ -13,4 +12,3 @@
 #include <linux/sched.h>
 
 char task_members[offsetof(struct task_struct, end_of_members)];
-char task_size[sizeof(struct task_struct)];

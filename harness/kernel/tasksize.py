@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness import proc
@@ -21,21 +20,13 @@ _SOURCE = Path(__file__).with_name("tasksize.c")
 # In the object folder; no file of the kernel's is called that.
 _OBJECT = "init/nsaudit-tasksize.o"
 # Of "nm --print-size": value, size, type and name.
-_SYMBOL = re.compile(r"^[0-9a-f]+ ([0-9a-f]+) \w task_(members|size)$", re.MULTILINE)
+_SYMBOL = re.compile(r"^[0-9a-f]+ ([0-9a-f]+) \w task_members$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSize:
-    """In bytes: ``members`` to the end of the last one, ``whole`` with the padding after it."""
+def measure(builder: Builder, stack: Stack) -> int:
+    """Bytes up to the end of its last member on a stack, in the builder's configuration.
 
-    members: int
-    whole: int
-
-
-def measure(builder: Builder, stack: Stack) -> TaskSize:
-    """The size on a stack, in the builder's configuration; kept by content.
-
-    Raises BuildError when the kernel's own makefiles do not make an object of it.
+    It is kept by content. Raises BuildError when the kernel's own makefiles make no object of it.
     """
     revision = builder.revision_of(stack)
 
@@ -45,12 +36,12 @@ def measure(builder: Builder, stack: Stack) -> TaskSize:
 
     key = digest(builder.key_of(revision), _SOURCE.read_bytes())
     path = builder.workspace.make("tasksize", key, fill) / "tasksize.o"
-    return parse_sizes(proc.run(["nm", "--print-size", path]).stdout)
+    return parse_size(proc.run(["nm", "--print-size", path]).stdout)
 
 
-def parse_sizes(text: str) -> TaskSize:
-    """What nm says of the object. Raises BuildError when it lacks a symbol."""
-    found = {name: int(size, 16) for size, name in _SYMBOL.findall(text)}
-    if len(found) != 2:
-        raise BuildError(f"{_OBJECT} has no sizes: {text.strip()}")
-    return TaskSize(members=found["members"], whole=found["size"])
+def parse_size(text: str) -> int:
+    """What nm says of the object. Raises BuildError when it lacks the symbol."""
+    found = _SYMBOL.search(text)
+    if not found:
+        raise BuildError(f"{_OBJECT} has no size: {text.strip()}")
+    return int(found[1], 16)

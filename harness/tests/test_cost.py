@@ -12,7 +12,6 @@ from harness.bench.cost import KINDS, STATES, TASKS, THINGS, Seen
 from harness.bench.figure import Figure
 from harness.errors import BuildError, HarnessError
 from harness.kernel import tasksize
-from harness.kernel.tasksize import TaskSize
 
 
 def said(loop: int = 20_007) -> str:
@@ -124,13 +123,11 @@ def test_a_task_may_grow_by_the_pointer_of_one_series(
     assert (again.bar, again.holds) == (3000, grown == 0)
 
 
-def test_the_size_of_a_task_is_that_of_symbols() -> None:
-    text = "0000000000000a40 00000000000009c8 B task_members\n" + (
-        "0000000000000000 0000000000000a00 B task_size\n"
-    )
-    assert tasksize.parse_sizes(text) == TaskSize(members=0x9C8, whole=0xA00)
-    with pytest.raises(BuildError, match="has no sizes"):
-        tasksize.parse_sizes(text.partition("\n")[2])
+def test_the_size_of_a_task_is_that_of_a_symbol() -> None:
+    text = "0000000000000000 00000000000009c8 B task_members\n"
+    assert tasksize.parse_size(text) == 0x9C8
+    with pytest.raises(BuildError, match="has no size"):
+        tasksize.parse_size(text.replace("members", "size"))
 
 
 def test_what_a_series_tells_is_shown_for_the_stacks_that_have_it() -> None:
