@@ -15,12 +15,11 @@
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+
+#include "tasks.h"
 
 #define MAX	1024
 
@@ -32,12 +31,6 @@ struct ring {
 };
 
 static char paths[MAX][128];
-
-static _Noreturn void stop(const char *what)
-{
-	fprintf(stderr, "uring: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static unsigned int *member(struct ring *ring, unsigned int offset)
 {
@@ -151,7 +144,7 @@ int main(int argc, char **argv)
 
 	if (argc < 5 || argc > 6 || atoi(argv[3]) < 1 || atoi(argv[3]) > MAX) {
 		fputs("usage: uring HOW OPERATION COUNT PATH [PID]\n", stderr);
-		return 2;
+		return FAILED;
 	}
 	async = !strcmp(argv[1], "worker");
 	poll = !strcmp(argv[1], "poll");

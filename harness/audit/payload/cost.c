@@ -23,13 +23,11 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "netlink.h"
+#include "tasks.h"
 
-#define FAILED			2
 #define ROUNDS_MAX		1000
 #define PAUSE_NS		20000000
 #define PRIORITY		10
@@ -39,12 +37,6 @@
 
 static const char throttle[] = "/proc/sys/kernel/sched_rt_runtime_us";
 static const char mark[] = "nsaudit-cost";
-
-static _Noreturn void stop(const char *what)
-{
-	perror(what);
-	exit(FAILED);
-}
 
 static inline uint64_t now(void)
 {
