@@ -127,8 +127,8 @@ def expect_step(judge: Judge) -> Callable[..., None]:
 
 
 @pytest.fixture
-def payloads() -> tuple[Path, ...]:
-    """What every scenario may call in the guest: see the head of each."""
+def payloads(request: pytest.FixtureRequest) -> tuple[Path, ...]:
+    """What every scenario may call in the guest, see the head of each, and what lies beside it."""
     audit = PROJECT / "harness/audit/payload"
     return (
         audit / "flood.c",
@@ -137,6 +137,7 @@ def payloads() -> tuple[Path, ...]:
         audit / "rule.c",
         audit / "send.c",
         PROJECT / "harness/guest/payload/syslog.c",
+        *sorted(request.path.parent.glob("*.c")),
     )
 
 

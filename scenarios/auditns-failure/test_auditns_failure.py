@@ -8,7 +8,6 @@ other containers and their daemons notice nothing. The machine's own mode 2 is w
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,12 +23,6 @@ _LIMIT_S = 20.0
 _FLOOD = 2000
 _LIMIT = 4
 _ENDS = 20
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The one that makes containers end, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("ends.c"))
 
 
 def _await_end(guest: Guest, pid: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,12 +115,6 @@ _DONE = {
 _FOREIGN = {"CWD", "EVENT_LISTENER", "EXECVE", "OBJ_PID", "PATH", "USER_LOGIN"}
 _FOLDER = "/mnt"
 _LIMIT_S = 120.0
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What has its allocations fail, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("fault.c"))
 
 
 @pytest.mark.scenario(

@@ -8,7 +8,6 @@ list slowly may not keep all others from theirs until it has read the last of a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,12 +24,6 @@ _FEW = 10
 # What fits a send buffer of the default size.
 _TIMES = 5000
 _LIMIT_S = 15.0
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The one that asks, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("ask.c"))
 
 
 def _ends(guest: Guest, job: Job) -> bool:

@@ -10,7 +10,6 @@ A list of rules comes after the acknowledgment of its request, as the machine's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,12 +48,6 @@ _REFUSED = {
     "a label": (("-F", "subj_user=nobody"), "not supported"),
     "a directory that is not there": (("-F", "dir=/nowhere"), "No such file"),
 }
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The one that asks for lists, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("lists.c"))
 
 
 def _add(run: Callable[..., Answer], *rule: str) -> Answer:

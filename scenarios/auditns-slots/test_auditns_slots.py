@@ -8,7 +8,6 @@ containers there, one of those must get its records while the hostile ones still
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +21,6 @@ _COUNT, _BUSY = 320, 240
 # For each of them the kernel is busy for 20 s of guest time.
 _RECORDS, _EVERY_MS = 100, 200
 _LIMIT_S = 20.0
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The hostile one, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("hold.c"))
 
 
 # With KASAN so many namespaces are more than a guest has memory for.

@@ -8,7 +8,6 @@ trail has what its own rules ask for. A daemon that does not read holds up no ri
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,12 +27,6 @@ _LIMIT = 64
 _FLOOD = 300
 # A task may wait for room for 60 s, an operation must not.
 _SOON_S = 30.0
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The one that makes rings, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("uring.c"))
 
 
 def _add(run: Callable[..., Answer], key: str, *words: str) -> str:

@@ -8,7 +8,6 @@ task; and of who signalled the daemon. Events of uncontained tasks say nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,12 +57,6 @@ table ip audit {
 	}
 }
 """
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Besides, a stand-in for the daemon that asks who signalled it."""
-    return (*payloads, Path(__file__).with_name("siginfo.c"))
 
 
 @pytest.mark.scenario(

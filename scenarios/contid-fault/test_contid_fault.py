@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,13 +42,6 @@ _STATES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "getpriority,clone", "-k", "fault")
 _LIMIT_S = 90.0
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What has its allocations fail, and its target go, besides what every scenario has."""
-    folder = Path(__file__).parent
-    return (*payloads, folder / "fault.c", folder / "reaped.c")
 
 
 @pytest.mark.scenario(

@@ -8,7 +8,6 @@ leaves nothing half done; no child is elsewhere than its parent.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ import pytest
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
-_RACE = Path(__file__).with_name("race.c")
 _FIRST = 10_000
 _LIMIT_S = 90.0
 # How the attempts of one round must end.
@@ -25,12 +23,6 @@ _ENDS = {
     "id": ["0", "ENOTUNIQ"],
     "fork": ["0"],
 }
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Besides, the one who races."""
-    return (*payloads, _RACE)
 
 
 @pytest.mark.scenario(feature=["contid"], config=["AUDIT", "AUDITSYSCALL"])

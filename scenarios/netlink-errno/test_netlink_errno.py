@@ -24,12 +24,6 @@ TABLES = Path(__file__).parent / "tables"
 Cells = Mapping[tuple[str, ...], tuple[str, ...]]
 
 
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The prober, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("probe.c"))
-
-
 def parse(text: str) -> Cells:
     """Lines of class, user, PID, network, capability, errno, call: the first five are the key."""
     rows = (tuple(line.split("\t")) for line in text.splitlines() if line and line[0] != "#")

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,12 +68,6 @@ _STATES: dict[str, _Answers] = {
 _RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "getpriority", "-k", "nsid-fault")
 _LIMIT_S = 120.0
 _END_LIMIT_S = 8.0
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What has its allocations fail, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("fault.c"))
 
 
 @pytest.mark.scenario(

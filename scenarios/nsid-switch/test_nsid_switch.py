@@ -8,7 +8,6 @@ cannot touch them. Births and ends of namespaces are recorded in every state.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +20,6 @@ from harness.scenario import Judge
 _RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "sethostname", "-k", "nsid-switch")
 # AUDIT_FEATURE_TO_MASK() of AUDIT_FEATURE_NS_INFO and AUDIT_FEATURE_NS_INFO_ALL.
 _INFO, _ALL = 1 << 2, 1 << 3
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What sets audit's features, besides what every scenario has."""
-    return (*payloads, Path(__file__).with_name("feature.c"))
 
 
 @pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])

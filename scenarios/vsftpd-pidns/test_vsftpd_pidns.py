@@ -13,7 +13,6 @@ import contextlib
 import ftplib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,12 +24,6 @@ from harness.scenario import Judge
 
 ISOLATE = ("env", "LD_PRELOAD=/run/nsaudit/isolate.so")
 WITHOUT_WRITE = ("capsh", "--drop=cap_audit_write", "--shell=/bin/sh", "--", "-c", 'exec "$0" "$@"')
-
-
-@pytest.fixture
-def payloads(payloads: tuple[Path, ...]) -> tuple[Path, ...]:
-    """With what gives vsftpd's clone the flag that Debian's build lacks."""
-    return (*payloads, Path(__file__).with_name("isolate.so.c"))
 
 
 @pytest.mark.scenario(broken=["pidns-user"], config=["AUDIT", "PID_NS"], layers=["pam-1.2"])
