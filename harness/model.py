@@ -365,13 +365,15 @@ class Fate(StrEnum):
     """What became of a kernel without one hunk, in the words of mutation testing.
 
     ``KILLED`` by a scenario that shows something else without the hunk; ``STILLBORN`` as it does
-    not build; ``EQUIVALENT`` as it is the same kernel; ``SURVIVED`` as nobody misses the hunk, or
-    ``LISTED`` where it is written down why nobody need.
+    not build; ``EQUIVALENT`` as it is the same kernel; ``NO CODE`` as no kernel has the hunk in
+    it; ``SURVIVED`` as nobody misses the hunk, or ``LISTED`` where it is written down why nobody
+    need.
     """
 
     KILLED = "KILLED"
     STILLBORN = "STILLBORN"
     EQUIVALENT = "EQUIVALENT"
+    NO_CODE = "NO CODE"
     LISTED = "LISTED"
     SURVIVED = "SURVIVED"
 

@@ -69,6 +69,8 @@ class Mutation:
                 )
 
     def _judge(self, hunk: Hunk) -> Mutant:
+        if hunk.no_code:
+            return _mutant(hunk, Fate.NO_CODE, why=hunk.no_code)
         if not hunks.is_balanced(hunk):
             return _mutant(hunk, Fate.STILLBORN, why="it opens or closes what others do not")
         revision = self._without(hunk)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.kernel.hunks import is_code
+from harness.kernel.hunks import why_no_code
 
 _FILE = re.compile(r"^diff --git a/(\S+) b/(\S+)$")
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@ ?(.*)$")
@@ -135,7 +135,7 @@ def read_patch(text: str) -> Iterator[_Line]:
                 comment = dict.fromkeys(comment, _in_comment(line, comment["+"]))
                 continue
             code, comment[sign] = _code_of(line, comment[sign])
-            if code and is_code(file):
+            if code and not why_no_code(file):
                 yield _Line(file=file, new_file=new_file, function=function, sign=sign, text=code)
 
 

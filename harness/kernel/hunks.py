@@ -10,7 +10,7 @@ import fnmatch
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import SeriesError
@@ -22,8 +22,13 @@ UNMISSED = "unmissed.toml"
 _PLACE = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 _FILE = re.compile(r"^\+\+\+ b/(.+?)\t?$", re.MULTILINE)
 _CODE = ("*.c", "*.h", "*.S")
-# What is compiled into a test, or into nothing.
-_NO_CODE = ("Documentation/*", "tools/*", "samples/*", "*_test.c", "*_kunit.c", "*/tests/*")
+# What is compiled into a test, or into nothing, and why nobody can miss it there.
+_NO_CODE = {
+    "Documentation/*": "documentation",
+    **dict.fromkeys(("tools/*", "samples/*"), "a program of user space"),
+    **dict.fromkeys(("*_test.c", "*_kunit.c", "*/tests/*"), "a KUnit test"),
+}
+_PROSE = "comments and white space"
 _WORD = re.compile(
     r"//[^\n]*|/\*.*?\*/"
     r"|(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|\w+|[^\s\w])",
@@ -34,12 +39,16 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hunk:
-    """Lines that a series adds from ``line`` on in the file as it leaves it, and those it takes."""
+    """Lines that a series adds from ``line`` on in the file as it leaves it, and those it takes.
+
+    ``no_code`` says why no kernel has them in it; it is empty where one has.
+    """
 
     file: str
     line: int
     added: tuple[str, ...]
     removed: tuple[str, ...] = ()
+    no_code: str = ""
 
     @property
     def starts(self) -> str:
@@ -75,24 +84,27 @@ class Hunk:
 
 
 def find_hunks(tree: Tree, below: str, whole: str, patterns: Sequence[str] = ()) -> list[Hunk]:
-    """The hunks of code between two commits, in files that match a pattern, if there are any.
+    """The hunks between two commits, in files that match a pattern, if there are any.
 
-    Comments alone are no code, nor is what only a test or the documentation has.
+    What is no code is in one piece.
     """
     form = ("--unified=0", "--no-color", "--no-renames", "--no-ext-diff", "--diff-filter=AM")
     said = git(tree.folder, "diff", *form, below, whole)
-    found = []
+    found: list[Hunk] = []
     for part in re.split(r"^diff --git .*$", said, flags=re.MULTILINE)[1:]:
         name = _FILE.search(part)
-        if name is None or not is_code(name[1]):
+        if name is None:
             continue
         if patterns and not any(fnmatch.fnmatch(name[1], one) for one in patterns):
+            continue
+        if why := why_no_code(name[1]):
+            found += (replace(hunk, no_code=why) for hunk in parse_hunks(name[1], part, cut=False))
             continue
         content = read_file(tree, whole, name[1])
         code = words_of(content)
         for hunk in parse_hunks(name[1], part):
-            if words_of(hunk.taken_from(content)) != code:
-                found.append(hunk)
+            same = words_of(hunk.taken_from(content)) == code
+            found.append(replace(hunk, no_code=_PROSE) if same else hunk)
     return found
 
 
@@ -101,14 +113,15 @@ def read_file(tree: Tree, commit: str, name: str) -> str:
     return git(tree.folder, "show", f"{commit}:{name}") + "\n"
 
 
-def is_code(name: str) -> bool:
-    """Whether a file is compiled into a kernel that is not a test of itself."""
-    return any(fnmatch.fnmatch(name, one) for one in _CODE) and not any(
-        fnmatch.fnmatch(name, one) for one in _NO_CODE
-    )
+def why_no_code(name: str) -> str:
+    """Why a file is not compiled into a kernel that is no test of itself; empty where it is."""
+    for pattern, why in _NO_CODE.items():
+        if fnmatch.fnmatch(name, pattern):
+            return why
+    return "" if any(fnmatch.fnmatch(name, one) for one in _CODE) else "neither C nor assembler"
 
 
-def parse_hunks(name: str, diff: str) -> Iterator[Hunk]:
+def parse_hunks(name: str, diff: str, *, cut: bool = True) -> Iterator[Hunk]:
     """The pieces of one file's diff, which has no context."""
     places = list(_PLACE.finditer(diff))
     for place, after in zip(places, [*places[1:], None], strict=True):
@@ -119,7 +132,7 @@ def parse_hunks(name: str, diff: str) -> Iterator[Hunk]:
         if not added:
             # git names the line before then.
             yield Hunk(file=name, line=line + 1, added=(), removed=removed)
-        for piece in _paragraphs(added):
+        for piece in _paragraphs(added) if cut or not added else [added]:
             yield Hunk(file=name, line=line, added=piece, removed=removed)
             line += len(piece)
             removed = ()

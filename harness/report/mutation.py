@@ -56,6 +56,9 @@ def print_result(result: MutationResult, console: Console) -> None:
     for one in result.mutants:
         if one.fate is Fate.LISTED:
             terminal.print_line(describe(one), console)
+    idle = Counter(one.why for one in result.mutants if one.fate is Fate.NO_CODE)
+    for why, number in idle.items():
+        terminal.print_line(f"{number} {Fate.NO_CODE}: {why}", console)
     for one in result.survivors:
         terminal.print_line(f"{one.place}: nobody misses", console)
         lines = one.text.splitlines()

@@ -94,7 +94,9 @@ def test_a_hunk_is_a_change_and_long_additions_go_by_paragraph(lab: Lab) -> None
         lambda old: old.replace("line 30\n", ""),
         insert("line 35", "/* prose */\n\n"),
     )
-    found = find(lab)
+    *found, prose = find(lab)
+    assert (prose.starts, prose.no_code) == ("/* prose */", "comments and white space")
+    assert not any(one.no_code for one in found)
     assert [(one.line, one.starts) for one in found] == [
         (6, "static int f(int a)"),
         (8, "int b = a;"),
@@ -113,7 +115,13 @@ def test_a_hunk_is_a_change_and_long_additions_go_by_paragraph(lab: Lab) -> None
     assert "\nline 29\nline 30\nline 31\n" in found[6].taken_from(content)
     assert len({one.key for one in found}) == 7
     assert find(lab, "b.*") == []
-    assert len(find(lab, "a.?")) == 7
+    assert len(find(lab, "a.?")) == 8
+
+
+def test_what_is_no_code_is_in_one_piece(lab: Lab) -> None:
+    lab.write(lambda _: "one\n\ntwo {\n\n", file="Kconfig")
+    (hunk,) = find(lab)
+    assert (hunk.starts, len(hunk.added), hunk.no_code) == ("one", 4, "neither C nor assembler")
 
 
 def test_a_replacement_gives_back_what_it_took_with_its_first_paragraph() -> None:
@@ -132,20 +140,20 @@ def test_brackets_of_a_comment_open_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"),
+    ("name", "why"),
     [
-        ("kernel/audit.c", True),
-        ("include/uapi/linux/audit.h", True),
-        ("arch/x86/entry/entry_64.S", True),
-        ("kernel/audit_ns_test.c", False),
-        ("tools/testing/selftests/ns_audit/ns_audit.c", False),
-        ("Documentation/admin-guide/x.c", False),
-        ("init/Kconfig", False),
-        ("kernel/Makefile", False),
+        ("kernel/audit.c", ""),
+        ("include/uapi/linux/audit.h", ""),
+        ("arch/x86/entry/entry_64.S", ""),
+        ("kernel/audit_ns_test.c", "a KUnit test"),
+        ("tools/testing/selftests/ns_audit/ns_audit.c", "a program of user space"),
+        ("Documentation/admin-guide/x.c", "documentation"),
+        ("init/Kconfig", "neither C nor assembler"),
+        ("kernel/Makefile", "neither C nor assembler"),
     ],
 )
-def test_what_is_code(name: str, code: bool) -> None:
-    assert hunks.is_code(name) == code
+def test_why_a_file_is_no_code(name: str, why: str) -> None:
+    assert hunks.why_no_code(name) == why
 
 
 def test_comments_and_white_space_are_no_words() -> None:
@@ -176,6 +184,7 @@ def test_each_hunk_has_its_fate(lab: Lab) -> None:
         "+nobody": Fate.SURVIVED,
         "+excused": Fate.LISTED,
         "+open {": Fate.STILLBORN,
+        "+": Fate.NO_CODE,
         "+fine": Fate.STILLBORN,
     }
     assert [one.by for one in run.mutants[:2]] == ["q", "p"]
@@ -185,6 +194,14 @@ def test_each_hunk_has_its_fate(lab: Lab) -> None:
     assert list(run.mutation.stale()) == [
         "unmissed.toml: no hunk of a.c survives that starts with 'p PASS'"
     ]
+
+
+def test_what_is_no_code_is_not_built(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "// prose\n"))
+    killed, idle = Run(lab, {"q": FEATURE}).mutants
+    assert killed.fate is Fate.KILLED
+    assert (idle.fate, idle.why) == (Fate.NO_CODE, "comments and white space")
+    assert len(lab.guests.booted) == 2
 
 
 def entry(starts: str) -> Mapping[str, str]:
@@ -322,6 +339,7 @@ def test_what_is_printed_names_each_survivor_and_its_lines() -> None:
     mutants = (
         Mutant(place="a.c:5", text="+x", fate=Fate.KILLED, by="q", why="SYMPTOM: seen"),
         Mutant(place="a.c:9", text="\n".join(f"+{n}" for n in range(14)), fate=Fate.SURVIVED),
+        Mutant(place="Documentation/a.rst:1", text="+a", fate=Fate.NO_CODE, why="documentation"),
     )
     result = MutationResult(
         series="s",
@@ -336,7 +354,8 @@ def test_what_is_printed_names_each_survivor_and_its_lines() -> None:
     lines = [line.strip() for line in console.export_text().splitlines()]
     assert "a.c:9: nobody misses" in lines
     assert lines[lines.index("+11") + 1] == "and 2 more"
-    assert lines[-1] == "s on 6.12: 2 hunks: 1 KILLED, 1 SURVIVED; 1 faults   (1.0 s)"
+    assert "1 NO CODE: documentation" in lines
+    assert lines[-1] == "s on 6.12: 3 hunks: 1 KILLED, 1 NO CODE, 1 SURVIVED; 1 faults   (1.0 s)"
     assert "a fault" in lines
     plain = json.loads(shown.render_json(result))
-    assert [one["fate"] for one in plain["hunks"]] == ["KILLED", "SURVIVED"]
+    assert [one["fate"] for one in plain["hunks"]] == ["KILLED", "SURVIVED", "NO CODE"]
