@@ -138,6 +138,9 @@ class Mutation:
         if self._is_same(revision):
             return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
         for number, entry in enumerate(self.unmissed):
+            # Each stands for one hunk: another that starts alike nobody has looked at.
+            if number in self._used:
+                continue
             if (entry["file"], entry["starts"]) == (hunk.file, hunk.starts):
                 self._used.add(number)
                 return _mutant(hunk, Fate.LISTED, why=entry["reason"])

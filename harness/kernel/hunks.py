@@ -200,7 +200,8 @@ class Excuses:
     """What ``unmissed.toml`` of a series says need not be as it should, each with its reason.
 
     ``hunks`` are hunks that nobody need miss, as tables with ``file`` and ``starts``, the first
-    line of the hunk. ``strays`` are scenarios that an unfix turns red besides its own.
+    line of the hunk; each stands for one of them. ``strays`` are scenarios that an unfix turns red
+    besides its own.
     """
 
     hunks: Sequence[Mapping[str, str]] = ()

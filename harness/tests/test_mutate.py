@@ -196,6 +196,15 @@ def test_each_hunk_has_its_fate(lab: Lab) -> None:
     ]
 
 
+def test_two_hunks_that_start_alike_are_listed_one_by_one(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "x\n"), insert("line 20", "x\n"))
+    once = Run(lab, {"q": FEATURE}, [entry("x")])
+    assert [one.fate for one in once.mutants] == [Fate.KILLED, Fate.LISTED, Fate.SURVIVED]
+    twice = Run(lab, {"q": FEATURE}, [entry("x"), entry("x")])
+    assert [one.fate for one in twice.mutants] == [Fate.KILLED, Fate.LISTED, Fate.LISTED]
+    assert list(twice.mutation.stale()) == []
+
+
 def test_what_is_no_code_is_not_built(lab: Lab) -> None:
     lab.write(insert("line 5", "q PASS\n"), insert("line 10", "// prose\n"))
     killed, idle = Run(lab, {"q": FEATURE}).mutants
