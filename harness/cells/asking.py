@@ -105,12 +105,17 @@ class Asker:
     store: Store
     guests: Guests
 
+    def recall(self, revision: Revision, names: Sequence[str]) -> dict[str, ArmResult]:
+        """What was answered before."""
+        key = self.builder.key_of(revision)
+        wanted = [arm_of(name, revision.stack.name) for name in names]
+        return {arm.scenario: found for arm in wanted if (found := self.store.find(key, arm))}
+
     def ask(self, revision: Revision, names: Sequence[str]) -> Answers:
         """What these scenarios say of a revision. Raises what is the host's fault."""
         key = self.builder.key_of(revision)
         stack = revision.stack.name
-        wanted = [arm_of(name, stack) for name in (BUILDS, BOOTS, *names)]
-        known = {arm.scenario: found for arm in wanted if (found := self.store.find(key, arm))}
+        known = self.recall(revision, (BUILDS, BOOTS, *names))
         if failed := known.pop(BUILDS, None):
             return Answers(gates={BUILDS: (failed.signature,)}, known=frozenset({BUILDS}))
         before = frozenset(known)

@@ -1,12 +1,14 @@
 """Takes the hunks of a series away, one at a time, until some scenario shows something else.
 
-Scenarios are asked in the order in which they last found something: the one that missed a hunk is
-the likeliest to miss its neighbour. The kernels without a hunk are not kept, the answers are.
+The scenario that missed the last hunk is asked first, as the likeliest to miss its neighbour, then
+those that missed most, and among these the quickest. The kernels without a hunk are not kept, the
+answers are: what was broken off goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +37,9 @@ class Mutation:
     ends: Mapping[str, Ends]
     unmissed: Sequence[Mapping[str, str]]
     at_a_time: int = 1
-    _order: list[str] = field(default_factory=list)
+    _seconds: dict[str, float] = field(default_factory=dict)
+    _missed: Counter[str] = field(default_factory=Counter)
+    _last: str = ""
     _used: set[int] = field(default_factory=set)
     _whole: str = ""
 
@@ -51,7 +55,7 @@ class Mutation:
                     f" {self.ends[name].whole}: {arm.signature}",
                     hint="what is red already misses nothing; leave the scenario out, or mend it",
                 )
-        self._order = list(self.ends)
+        self._seconds = {name: arm.seconds for name, arm in answers.arms.items()}
         return {name: arm.outcome for name, arm in answers.arms.items()}
 
     def run(self, found: Sequence[Hunk]) -> Iterator[Mutant]:
@@ -91,36 +95,56 @@ class Mutation:
         return tree.revision(commit, Stack(name=name, base=stack.base, series=stack.series))
 
     def _ask(self, hunk: Hunk, revision: Revision) -> Mutant:
+        order = self._order()
+        # Whoever was asked first then: one that missed it is enough.
+        if red := self._find_red(self.asker.recall(revision, order)):
+            return self._kill(hunk, red)
+        gates = self.asker.ask(revision, ())
+        if gates.gates.get(BUILDS):
+            return _mutant(hunk, Fate.STILLBORN, why=gates.gates[BUILDS][0])
+        if gates.gates.get(BOOTS):
+            return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(gates))
+        if self._is_same(revision):
+            return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
         odd: ArmResult | None = None
-        for names in self._batches():
-            answers = self.asker.ask(revision, names)
-            if answers.gates.get(BUILDS):
-                return _mutant(hunk, Fate.STILLBORN, why=answers.gates[BUILDS][0])
-            if answers.gates.get(BOOTS):
-                return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(answers))
-            for name, arm in answers.arms.items():
-                if arm.outcome is self.ends[name].whole:
-                    continue
-                # A guest that was lost tells less than one that answers.
-                if arm.outcome in _OURS:
-                    odd = odd or arm
-                    continue
-                self._order.remove(name)
-                self._order.insert(0, name)
-                return _killed(hunk, arm)
-        if odd:
-            return _killed(hunk, odd)
-        return self._survived(hunk, revision)
+        for names in self._batches(order):
+            arms = self.asker.ask(revision, names).arms
+            red = self._find_red(arms)
+            # A guest that was lost tells less than one that answers.
+            if red and red.outcome not in _OURS:
+                return self._kill(hunk, red)
+            odd = odd or red
+        return self._kill(hunk, odd) if odd else self._survived(hunk)
 
-    def _batches(self) -> Iterator[Sequence[str]]:
+    def _find_red(self, arms: Mapping[str, ArmResult]) -> ArmResult | None:
+        """One that shows something else than the whole series does, rather one that answers."""
+        red = [arm for name, arm in arms.items() if arm.outcome is not self.ends[name].whole]
+        return min(red, key=lambda arm: arm.outcome in _OURS, default=None)
+
+    def _kill(self, hunk: Hunk, arm: ArmResult) -> Mutant:
+        name = arm.arm.scenario
+        if arm.outcome not in _OURS:
+            self._last = name
+            self._missed[name] += 1
+        why = f"{arm.outcome}: {arm.signature}"
+        return _mutant(hunk, Fate.KILLED, by=name, why=why, artifacts=arm.artifacts)
+
+    def _order(self) -> Sequence[str]:
+        """The scenarios, the likeliest to miss a hunk first."""
+
+        def rank(name: str) -> tuple[bool, int, float]:
+            return name != self._last, -self._missed[name], self._seconds[name]
+
+        return sorted(self.ends, key=rank)
+
+    def _batches(self, order: Sequence[str]) -> Iterator[Sequence[str]]:
         """The likeliest scenario alone, and then as many as run at a time."""
-        order = list(self._order)
         yield order[:1]
         for start in range(1, len(order), self.at_a_time):
             yield order[start : start + self.at_a_time]
 
     def _is_same(self, revision: Revision) -> bool:
-        """Whether a kernel is the whole series' own, which is known of a survivor only once."""
+        """Whether a kernel that was built is the whole series' own."""
         builder = self.asker.builder
 
         def fill(folder: Path) -> None:
@@ -134,9 +158,7 @@ class Mutation:
         entry = self.asker.store.workspace.make("same", key, fill)
         return bool(json.loads((entry / "same.json").read_text()))
 
-    def _survived(self, hunk: Hunk, revision: Revision) -> Mutant:
-        if self._is_same(revision):
-            return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
+    def _survived(self, hunk: Hunk) -> Mutant:
         for number, entry in enumerate(self.unmissed):
             # Each stands for one hunk: another that starts alike nobody has looked at.
             if number in self._used:
@@ -175,11 +197,6 @@ def find_strays(
 
 def _complaint(answers: Answers) -> str:
     return "; ".join(f"{gate}: {lines[0]}" for gate, lines in answers.gates.items() if lines)
-
-
-def _killed(hunk: Hunk, arm: ArmResult) -> Mutant:
-    why = f"{arm.outcome}: {arm.signature}"
-    return _mutant(hunk, Fate.KILLED, by=arm.arm.scenario, why=why, artifacts=arm.artifacts)
 
 
 def _mutant(hunk: Hunk, fate: Fate, *, by: str = "", why: str = "", artifacts: str = "") -> Mutant:

@@ -49,7 +49,8 @@ Change = Callable[[str], str]
 class PaperGuests:
     """Remembers what was asked of which kernel.
 
-    ``fail`` is called before each answer, and ``rule`` may change it.
+    ``fail`` is called before each answer, ``rule`` may change it, and ``seconds`` is how long a
+    scenario takes.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,7 @@ class PaperGuests:
         self.asked: list[tuple[str, str]] = []
         self.fail: Callable[[], None] = lambda: None
         self.rule: Callable[[str, str], str] = lambda _name, said: said
+        self.seconds: dict[str, float] = {}
 
     def boot(self, kernel: Kernel, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -85,7 +87,9 @@ class PaperGuests:
             (folder / arm.folder / "records.log").write_text(kernel.stack)
             (folder / arm.folder / "reproduce").write_text("#!/bin/sh\n")
             (folder / arm.folder / "config.txt").write_text("large")
-            scenario.store_result(folder, ArmResult(arm=arm, outcome=outcome, signature="seen"))
+            seconds = self.seconds.get(name, 0.0)
+            result = ArmResult(arm=arm, outcome=outcome, signature="seen", seconds=seconds)
+            scenario.store_result(folder, result)
             on_outcome(name, outcome)
 
 

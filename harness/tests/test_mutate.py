@@ -213,6 +213,16 @@ def test_what_is_no_code_is_not_built(lab: Lab) -> None:
     assert len(lab.guests.booted) == 2
 
 
+def test_the_likeliest_and_then_the_quickest_are_asked_first(lab: Lab) -> None:
+    lab.guests.seconds = {"q": 3.0, "p": 2.0, "r": 1.0}
+    lines = ("nobody", "q PASS", "nobody", "p PASS", "nobody", "r PASS")
+    lab.write(*(insert(f"line {5 * at}", f"{line}\n") for at, line in enumerate(lines, 1)))
+    run = Run(lab, dict.fromkeys(("q", "p", "r"), FEATURE))
+    assert [one.by for one in run.mutants] == ["", "q", "", "p", "", "r"]
+    asked = "".join(name for _, name in lab.guests.asked)
+    assert asked == "rpqrpqqrpqrppqrpqr"
+
+
 def entry(starts: str) -> Mapping[str, str]:
     return {"file": "a.c", "starts": starts, "reason": "a reason"}
 
@@ -262,10 +272,19 @@ def test_the_same_kernel_without_a_hunk_needs_no_scenario(lab: Lab) -> None:
     makefile = lab.root / "linux" / "Makefile"
     makefile.write_text(makefile.read_text().replace("@cat *.c >", "@cat *.c | grep -v off >"))
     lab.write(insert("line 5", "q PASS\n"), insert("line 10", "off = 1;\n"))
-    assert [one.fate for one in Run(lab, {"q": FEATURE}).mutants] == [
-        Fate.KILLED,
-        Fate.EQUIVALENT,
-    ]
+    run = Run(lab, {"q": FEATURE})
+    assert [one.fate for one in run.mutants] == [Fate.KILLED, Fate.EQUIVALENT]
+    assert len(lab.guests.asked) == 1
+
+
+def test_who_missed_a_hunk_before_is_not_asked_again_and_nobody_else(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "p PASS\n"))
+    Run(lab, {"q": FEATURE, "p": FEATURE})
+    builds = lab.builds()
+    again = Run(lab, {"r": Ends(Outcome.SYMPTOM, Outcome.SYMPTOM), "p": FEATURE, "q": FEATURE})
+    assert [one.by for one in again.mutants] == ["q", "p"]
+    assert lab.guests.asked == []
+    assert lab.builds() == builds
 
 
 def test_a_lost_guest_kills_only_where_nobody_answers(lab: Lab) -> None:
