@@ -158,7 +158,9 @@ def test_auditns_dirs(
     _do(run, late | _TOLD | _SILENT | _USED)
     trail = inner.trail("tree.log")
     judge.expect("told", _told(trail, "tree"), good=list(_TOLD))
-    judge.expect("told of use", _told(trail, "use"), good=list(_USED))
+    # From 7.3 on a stat() counts as reading, and auditctl looks at what it shall watch.
+    used = [one for one in _told(trail, "use") if one != "auditctl"]
+    judge.expect("told of use", used, good=list(_USED))
     host = [one for one in _told(auditd.trail("host.log"), "host") if one not in _RESTORERS]
     judge.expect("told outside, before and now", host, good=before * 2)
 
