@@ -377,18 +377,24 @@ class Fate(StrEnum):
     LISTED = "LISTED"
     SURVIVED = "SURVIVED"
 
+    @property
+    def may_change(self) -> bool:
+        """Whether another configuration, with other code and scenarios, may tell otherwise."""
+        return self in (Fate.EQUIVALENT, Fate.SURVIVED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """A hunk that was taken away, and what became of the kernel without it.
 
     ``place`` is file and line in the whole series, ``text`` the hunk as a diff has it. ``by``
-    names the scenario that killed it, ``why`` is one line.
+    names the scenario that killed it under the configuration ``config``, ``why`` is one line.
     """
 
     place: str
     text: str
     fate: Fate
+    config: str = ""
     by: str = ""
     why: str = ""
     artifacts: str = ""
@@ -398,13 +404,14 @@ class Mutant:
 class MutationResult:
     """All hunks of a series. ``whole`` is what each scenario shows with all of them.
 
+    The configurations are the keys of ``whole``, in the order in which they were asked.
     ``faults`` are lines about the series as a whole, and about what is listed and need not be.
     """
 
     series: str
     base: str
     seconds: float
-    whole: Mapping[str, Outcome]
+    whole: Mapping[str, Mapping[str, Outcome]]
     mutants: tuple[Mutant, ...]
     faults: tuple[str, ...]
 

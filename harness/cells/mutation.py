@@ -2,15 +2,16 @@
 
 The scenario that missed the last hunk is asked first, as the likeliest to miss its neighbour, then
 those that missed most, and among these the quickest. The kernels without a hunk are not kept, the
-answers are: what was broken off goes on where it stopped.
+answers are: what was broken off goes on where it stopped. A configuration is asked about what
+nobody missed under those before it.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.cells.asking import BOOTS, BUILDS, Answers, Asker
@@ -26,21 +27,54 @@ _OURS = (Outcome.ERROR, Outcome.SKIP, Outcome.MISS)
 
 
 @dataclass(kw_only=True)
-class Mutation:
-    """One series, what is expected of its scenarios, and who asks them.
+class Findings:
+    """What the configurations that were asked so far show of the hunks of a series.
 
-    ``unmissed`` are the hunks that nobody need miss, and ``at_a_time`` is how many guests run.
+    ``whole`` is by configuration what each scenario shows of the whole series.
+    """
+
+    mutants: dict[Hunk, Mutant] = field(default_factory=dict)
+    whole: dict[str, Mapping[str, Outcome]] = field(default_factory=dict)
+
+    def left_of(self, found: Iterable[Hunk]) -> list[Hunk]:
+        """The hunks of which another configuration may say something else."""
+        return [
+            one for one in found if one not in self.mutants or self.mutants[one].fate.may_change
+        ]
+
+    def excuse(self, unmissed: Sequence[Mapping[str, str]]) -> list[str]:
+        """Writes down why nobody need miss these hunks; what is listed in vain, as lines.
+
+        Each entry stands for one hunk: another that starts alike nobody has looked at.
+        """
+        left = list(unmissed)
+        for hunk, mutant in self.mutants.items():
+            names = {"file": hunk.file, "starts": hunk.starts}
+            entry = next((one for one in left if names.items() <= one.items()), None)
+            if entry and mutant.fate is Fate.SURVIVED:
+                left.remove(entry)
+                self.mutants[hunk] = replace(mutant, fate=Fate.LISTED, why=entry["reason"])
+        return [
+            f"{hunks.UNMISSED}: no hunk of {one['file']} survives that starts with"
+            f" {one['starts']!r}"
+            for one in left
+        ]
+
+
+@dataclass(kw_only=True)
+class Mutation:
+    """One series, what is expected of its scenarios, and who asks them, under one configuration.
+
+    ``at_a_time`` is how many guests run.
     """
 
     asker: Asker
     whole: Revision
     ends: Mapping[str, Ends]
-    unmissed: Sequence[Mapping[str, str]]
     at_a_time: int = 1
     _seconds: dict[str, float] = field(default_factory=dict)
     _missed: Counter[str] = field(default_factory=Counter)
     _last: str = ""
-    _used: set[int] = field(default_factory=set)
     _whole: str = ""
 
     def require_whole(self) -> Mapping[str, Outcome]:
@@ -58,19 +92,12 @@ class Mutation:
         self._seconds = {name: arm.seconds for name, arm in answers.arms.items()}
         return {name: arm.outcome for name, arm in answers.arms.items()}
 
-    def run(self, found: Sequence[Hunk]) -> Iterator[Mutant]:
-        """What became of each hunk, as soon as it is known."""
+    def run(self, found: Iterable[Hunk], findings: Findings) -> Iterator[Mutant]:
+        """What became of each hunk, as soon as it is known; it is among the findings then."""
         for hunk in found:
-            yield self._judge(hunk)
-
-    def stale(self) -> Iterator[str]:
-        """What is listed, and was not found among the hunks that survived."""
-        for number, entry in enumerate(self.unmissed):
-            if number not in self._used:
-                yield (
-                    f"{hunks.UNMISSED}: no hunk of {entry['file']} survives that starts with"
-                    f" {entry['starts']!r}"
-                )
+            mutant = replace(self._judge(hunk), config=self.asker.builder.config)
+            findings.mutants[hunk] = mutant
+            yield mutant
 
     def _judge(self, hunk: Hunk) -> Mutant:
         if hunk.no_code:
@@ -114,7 +141,9 @@ class Mutation:
             if red and red.outcome not in _OURS:
                 return self._kill(hunk, red)
             odd = odd or red
-        return self._kill(hunk, odd) if odd else self._survived(hunk)
+        if odd:
+            return self._kill(hunk, odd)
+        return _mutant(hunk, Fate.SURVIVED, why="no scenario shows anything else without it")
 
     def _find_red(self, arms: Mapping[str, ArmResult]) -> ArmResult | None:
         """One that shows something else than the whole series does, rather one that answers."""
@@ -157,16 +186,6 @@ class Mutation:
         key = digest(builder.key_of(revision), builder.key_of(self.whole))
         entry = self.asker.store.workspace.make("same", key, fill)
         return bool(json.loads((entry / "same.json").read_text()))
-
-    def _survived(self, hunk: Hunk) -> Mutant:
-        for number, entry in enumerate(self.unmissed):
-            # Each stands for one hunk: another that starts alike nobody has looked at.
-            if number in self._used:
-                continue
-            if (entry["file"], entry["starts"]) == (hunk.file, hunk.starts):
-                self._used.add(number)
-                return _mutant(hunk, Fate.LISTED, why=entry["reason"])
-        return _mutant(hunk, Fate.SURVIVED, why="no scenario shows anything else without it")
 
 
 def find_strays(

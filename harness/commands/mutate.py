@@ -1,8 +1,8 @@
 """Take each hunk of a series away, and see which of them no scenario misses.
 
-A hunk that the kernel does not build without needs no scenario. What survives is listed, unless
-unmissed.toml in the folder of the series says why it may. Of an unfix it is asked first whether
-it turns its own scenarios red and no other.
+A hunk that the kernel does not build without needs no scenario. What survives is asked under the
+next configuration, and listed in the end, unless unmissed.toml in the folder of the series says
+why it may. Of an unfix it is asked first whether it turns its own scenarios red and no other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from harness import questions
 from harness.cells import mutation, opening
-from harness.cells.mutation import Mutation
+from harness.cells.mutation import Findings, Mutation
 from harness.commands import output
 from harness.commands.opening import add_jobs, open_lab
 from harness.errors import UsageError
@@ -23,7 +23,7 @@ from harness.guest import capacity
 from harness.jobs import PATCHES, Lab
 from harness.kernel import hunks, prefixes
 from harness.kernel.tree import open_tree
-from harness.model import Mutant, MutationResult, Stack
+from harness.model import MutationResult, Stack
 from harness.report import mutation as shown
 from harness.report.screen import Screen
 
@@ -36,7 +36,13 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file", action="append", default=[], metavar="GLOB", help="only hunks of such files"
     )
-    parser.add_argument("--config", default="default", help="configuration of the kernels")
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="C",
+        help="configuration of the kernels (default); what nobody misses there goes on to the next",
+    )
     add_jobs(parser)
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
@@ -44,11 +50,27 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 def act(options: argparse.Namespace) -> int:
     """Asks and reports; 1 when a hunk survives, or the whole series is not as expected."""
     began = time.monotonic()
-    # A guest that is saved pays off when it is forked often, and these are asked once or twice.
-    with open_lab(options.config, cold=True) as (lab, screen):
-        stack = lab.catalogue.stack_of(options.series, options.base)
-        names = opening.require_names(lab, stack, options.scenario)
-        result = _ask(lab, screen, stack, names, options, began)
+    findings, faults = Findings(), list[str]()
+    configs = list(dict.fromkeys(options.config or ["default"]))
+    for config in configs:
+        # A guest that is saved pays off when it is forked often, and these are asked once or twice.
+        with open_lab(config, cold=True) as (lab, screen):
+            for later in configs:
+                lab.builder.require_config(later)
+            stack = lab.catalogue.stack_of(options.series, options.base)
+            faults += _ask(lab, screen, stack, options, findings)
+    series = stack.series[-1].name
+    excuses = hunks.load_excuses(PATCHES / series)
+    idle = findings.excuse(excuses.hunks)
+    result = MutationResult(
+        series=series,
+        base=stack.base.name,
+        seconds=round(time.monotonic() - began, 1),
+        whole=findings.whole,
+        mutants=tuple(findings.mutants.values()),
+        # Where not all hunks are asked, others may be what is listed.
+        faults=(*faults, *([] if options.file else idle)),
+    )
     shown.print_result(result, Console(stderr=options.json == output.STDOUT))
     if options.json:
         output.write(options.json, shown.render_json(result))
@@ -56,25 +78,23 @@ def act(options: argparse.Namespace) -> int:
 
 
 def _ask(
-    lab: Lab,
-    screen: Screen,
-    stack: Stack,
-    names: list[str],
-    options: argparse.Namespace,
-    began: float,
-) -> MutationResult:
-    last = stack.series[-1]
+    lab: Lab, screen: Screen, stack: Stack, options: argparse.Namespace, findings: Findings
+) -> list[str]:
+    """Asks one configuration about the hunks that nobody missed before.
+
+    What is wrong with the whole series, as lines.
+    """
+    last, config = stack.series[-1], lab.builder.config
+    names = opening.require_names(lab, stack, options.scenario)
     with lab.workspace.lock(f"tree-{stack.base.name}"):
         tree = open_tree(lab.workspace, stack.base, screen.step)
-        found = prefixes.split(tree, stack)
-    below, whole = found[0].revision, found[-1].revision
+        patches = prefixes.split(tree, stack)
+    below, whole = patches[0].revision, patches[-1].revision
     if below is None or whole is None:
         raise UsageError(
             f"{last.name} does not apply to {stack.base.name}",
             hint=f"nsaudit matrix {last.name} --base {stack.base.name}",
         )
-    pieces = hunks.find_hunks(tree, below.commit, whole.commit, options.file)
-    excuses = hunks.load_excuses(PATCHES / last.name)
     ends = {name: questions.ends_of(name, stack, lab.catalogue) for name in names}
     asker = opening.open_asker(lab, stack.base.name, workers=options.jobs)
     host = lab.host_for(lab.kernel(f"vanilla-{stack.base.name}"))
@@ -82,29 +102,19 @@ def _ask(
         asker=asker,
         whole=whole,
         ends=ends,
-        unmissed=excuses.hunks,
         at_a_time=options.jobs or capacity.count_guests(host.cores, len(names)),
     )
     faults: list[str] = []
-    if not last.has_lane:
+    if not findings.whole and not last.has_lane:
         screen.step("asking the whole unfix, and its base, for all regressions")
         every = {
             name: questions.ends_of(name, stack, lab.catalogue) for name in questions.regressions()
         }
-        faults += mutation.find_strays(asker, below, whole, every, excuses.strays)
-    screen.step(f"asking the whole series, and then {len(pieces)} hunks")
-    outcomes = run.require_whole()
-    mutants: list[Mutant] = []
-    for number, one in enumerate(run.run(pieces), 1):
-        mutants.append(one)
-        screen.tell(f"{number} of {len(pieces)}: {shown.describe(one)}")
-    if not options.file:
-        faults += run.stale()
-    return MutationResult(
-        series=last.name,
-        base=stack.base.name,
-        seconds=round(time.monotonic() - began, 1),
-        whole=outcomes,
-        mutants=tuple(mutants),
-        faults=tuple(faults),
-    )
+        strays = hunks.load_excuses(PATCHES / last.name).strays
+        faults += mutation.find_strays(asker, below, whole, every, strays)
+    left = findings.left_of(hunks.find_hunks(tree, below.commit, whole.commit, options.file))
+    screen.step(f"asking the whole series under {config}, and then {len(left)} hunks")
+    findings.whole[config] = run.require_whole()
+    for number, one in enumerate(run.run(left, findings), 1):
+        screen.tell(f"{number} of {len(left)}: {shown.describe(one)}")
+    return faults

@@ -16,18 +16,22 @@ _SHOWN = 12
 
 
 def render_json(result: MutationResult) -> str:
-    """One object, schema 1."""
+    """One object, schema 2: since then ``whole`` is by configuration, and each hunk has its own."""
     return json.dumps(
         {
-            "schema": 1,
+            "schema": 2,
             "series": result.series,
             "base": result.base,
             "seconds": result.seconds,
-            "whole": {name: outcome.value for name, outcome in result.whole.items()},
+            "whole": {
+                config: {name: outcome.value for name, outcome in shown.items()}
+                for config, shown in result.whole.items()
+            },
             "hunks": [
                 {
                     "place": one.place,
                     "fate": one.fate.value,
+                    "config": one.config,
                     "by": one.by,
                     "why": one.why,
                     "text": one.text,
@@ -49,10 +53,16 @@ def describe(one: Mutant) -> str:
 
 def print_result(result: MutationResult, console: Console) -> None:
     """A table of who missed how many, each hunk that nobody misses, and a summary."""
-    killers = Counter(one.by for one in result.mutants if one.fate is Fate.KILLED)
-    names = [*result.whole, *(name for name in killers if name not in result.whole)]
-    rows = [(name, str(result.whole.get(name, "")), str(killers[name])) for name in names]
-    terminal.print_table("", ("scenario", "whole series", "hunks it missed"), rows, console)
+    killers = Counter((one.config, one.by) for one in result.mutants if one.fate is Fate.KILLED)
+    shown = {
+        (config, name): one for config in result.whole for name, one in result.whole[config].items()
+    }
+    rows = [
+        (name, config, str(shown.get((config, name), "")), str(killers[config, name]))
+        for config, name in dict.fromkeys([*shown, *killers])
+    ]
+    header = ("scenario", "configuration", "whole series", "hunks it missed")
+    terminal.print_table("", header, rows, console)
     for one in result.mutants:
         if one.fate is Fate.LISTED:
             terminal.print_line(describe(one), console)

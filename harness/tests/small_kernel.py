@@ -194,8 +194,9 @@ class Lab:
         (source / "b.c").write_text(SOURCE.replace("line", "row"))
         kconfigs = root / "kconfigs"
         kconfigs.mkdir()
-        (kconfigs / "configs.toml").write_text('[configs]\ndefault = ["on"]\n')
+        (kconfigs / "configs.toml").write_text('[configs]\ndefault = ["on"]\nother = ["off"]\n')
         (kconfigs / "on.config").write_text("CONFIG_A=y\n")
+        (kconfigs / "off.config").write_text("# CONFIG_A is not set\n")
         self.base = Base(name="6.12", source=DirectorySource(path=source))
         self.workspace = Workspace(root / "state")
         self.guests = PaperGuests()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,11 @@ from rich.console import Console
 
 from harness import questions
 from harness.cells import mutation
-from harness.cells.mutation import Mutation
+from harness.cells.mutation import Findings, Mutation
 from harness.errors import SeriesError, UsageError
 from harness.jobs import PATCHES
 from harness.kernel import hunks
+from harness.kernel.build import Builder
 from harness.kernel.hunks import Hunk
 from harness.kernel.series import load
 from harness.model import Fate, Mutant, MutationResult, Outcome
@@ -62,12 +64,15 @@ class Run:
             asker=lab.asker,
             whole=lab.revision(len(lab.split()) - 1),
             ends=ends,
-            unmissed=unmissed,
             at_a_time=2,
         )
         self.whole = self.mutation.require_whole()
         lab.guests.asked.clear()
-        self.mutants = list(self.mutation.run(find(lab)))
+        findings = Findings()
+        for _ in self.mutation.run(find(lab), findings):
+            pass
+        self.idle = findings.excuse(unmissed)
+        self.mutants = list(findings.mutants.values())
         self.fates = {one.text.splitlines()[-1]: one.fate for one in self.mutants}
 
 
@@ -191,9 +196,7 @@ def test_each_hunk_has_its_fate(lab: Lab) -> None:
     assert run.mutants[3].why == "a reason"
     # The one that missed the last hunk is asked first.
     assert [name for _, name in lab.guests.asked] == ["q", "q", "p", "p", "q", "p", "q"]
-    assert list(run.mutation.stale()) == [
-        "unmissed.toml: no hunk of a.c survives that starts with 'p PASS'"
-    ]
+    assert run.idle == ["unmissed.toml: no hunk of a.c survives that starts with 'p PASS'"]
 
 
 def test_two_hunks_that_start_alike_are_listed_one_by_one(lab: Lab) -> None:
@@ -202,7 +205,7 @@ def test_two_hunks_that_start_alike_are_listed_one_by_one(lab: Lab) -> None:
     assert [one.fate for one in once.mutants] == [Fate.KILLED, Fate.LISTED, Fate.SURVIVED]
     twice = Run(lab, {"q": FEATURE}, [entry("x"), entry("x")])
     assert [one.fate for one in twice.mutants] == [Fate.KILLED, Fate.LISTED, Fate.LISTED]
-    assert list(twice.mutation.stale()) == []
+    assert twice.idle == []
 
 
 def test_what_is_no_code_is_not_built(lab: Lab) -> None:
@@ -238,9 +241,9 @@ def test_a_kernel_that_does_not_build_or_boot_without_a_hunk(lab: Lab) -> None:
     assert first
     assert whole
     found = hunks.find_hunks(tree, first.commit, whole.commit)
-    run = Mutation(asker=lab.asker, whole=whole, ends={"q": UNFIX}, unmissed=())
+    run = Mutation(asker=lab.asker, whole=whole, ends={"q": UNFIX})
     run.require_whole()
-    stillborn, killed = run.run(found)
+    stillborn, killed = run.run(found, Findings())
     assert (stillborn.fate, stillborn.why) == (Fate.STILLBORN, "a.c:6:1: error: no")
     assert (killed.fate, killed.by) == (Fate.KILLED, "boots")
     assert killed.why == "boots: the kernel crashed: Oops"
@@ -257,6 +260,30 @@ def test_kernels_without_a_hunk_are_not_kept_and_answers_are(lab: Lab) -> None:
     assert [one.fate for one in again.mutants] == [Fate.KILLED, Fate.SURVIVED]
     assert lab.guests.asked == []
     assert lab.builds() == builds
+
+
+def test_another_configuration_is_asked_what_nobody_missed_under_the_first(lab: Lab) -> None:
+    lab.write(
+        insert("line 5", "q PASS\n"), insert("line 10", "p PASS\n"), insert("line 15", "nobody\n")
+    )
+    whole, findings = lab.revision(3), Findings()
+
+    def ask(config: str, name: str) -> list[Fate]:
+        builder = Builder(
+            workspace=lab.workspace, kconfigs=lab.root / "kconfigs", config=config, values={}
+        )
+        asker = dataclasses.replace(lab.asker, builder=builder)
+        run = Mutation(asker=asker, whole=whole, ends={name: FEATURE})
+        findings.whole[config] = run.require_whole()
+        return [one.fate for one in run.run(findings.left_of(find(lab)), findings)]
+
+    assert ask("default", "q") == [Fate.KILLED, Fate.SURVIVED, Fate.SURVIVED]
+    assert ask("other", "p") == [Fate.KILLED, Fate.SURVIVED]
+    assert [(one.config, one.by) for one in findings.mutants.values()] == [
+        ("default", "q"),
+        ("other", "p"),
+        ("other", ""),
+    ]
 
 
 def test_a_kernel_that_was_there_before_stays(lab: Lab) -> None:
@@ -292,10 +319,10 @@ def test_a_lost_guest_kills_only_where_nobody_answers(lab: Lab) -> None:
         lab.guests.rule = lambda _, said: said
         whole = lab.revision(len(lab.split()) - 1)
         ends = {"q": FEATURE, "p": FEATURE}
-        run = Mutation(asker=lab.asker, whole=whole, ends=ends, unmissed=(), at_a_time=2)
+        run = Mutation(asker=lab.asker, whole=whole, ends=ends, at_a_time=2)
         run.require_whole()
         lab.guests.rule = lambda name, said: "ERROR" if (name, said) == ("q", "SYMPTOM") else said
-        killed = next(run.run(find(lab)))
+        killed = next(run.run(find(lab), Findings()))
         return killed.by, killed.why
 
     lab.write(insert("line 5", "q PASS\n"), insert("line 10", "p PASS\n"))
@@ -373,7 +400,7 @@ def test_what_is_printed_names_each_survivor_and_its_lines() -> None:
         series="s",
         base="6.12",
         seconds=1.0,
-        whole={"q": Outcome.PASS, "p": Outcome.PASS},
+        whole={"default": {"q": Outcome.PASS, "p": Outcome.PASS}},
         mutants=mutants,
         faults=("a fault",),
     )
