@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -28,6 +29,8 @@
 #define EXIT_MARK	4242	/* asked for by a rule */
 #define NOBODY		4242	/* a user, and the magic of a file system */
 #define SELF		"/run/nsaudit/fault"
+#define KEY		"fault"	/* of what is asked for in a directory */
+#define MOUNTS		2	/* in that */
 
 struct step {
 	const char *name;
@@ -209,7 +212,23 @@ static void field(int type, unsigned int value, const char *text)
 	}
 }
 
-/* A rule that is about nobody, for the list or of the kind of the step. */
+static void about_call(unsigned int number)
+{
+	made.rule.mask[AUDIT_WORD(number)] |= AUDIT_BIT(number);
+}
+
+static char *in_folder(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	return path;
+}
+
+/*
+ * A rule that is about nobody, for the list or of the kind of the step; that of
+ * a directory is about some calls.
+ */
 static void make_rule(void)
 {
 	struct audit_rule_data *rule = &made.rule;
@@ -221,6 +240,9 @@ static void make_rule(void)
 	case AUDIT_WATCH:
 	case AUDIT_EXE:
 		field(step->arg, 0, SELF);
+		break;
+	case AUDIT_DIR:
+		field(step->arg, 0, in_folder("tree"));
 		break;
 	case AUDIT_FILTER_EXCLUDE:
 		field(AUDIT_MSGTYPE, AUDIT_LAST_USER_MSG, NULL);
@@ -234,9 +256,16 @@ static void make_rule(void)
 		field(AUDIT_UID, NOBODY, NULL);
 		rule->flags = step->arg;
 	}
-	if (rule->flags == AUDIT_FILTER_EXIT) {
-		rule->action = AUDIT_ALWAYS;
-		rule->mask[AUDIT_WORD(SYS_getpid)] = AUDIT_BIT(SYS_getpid);
+	if (rule->flags != AUDIT_FILTER_EXIT)
+		return;
+	rule->action = AUDIT_ALWAYS;
+	if (step->arg == AUDIT_DIR) {
+		about_call(SYS_faccessat);
+		about_call(SYS_fchmodat);
+		about_call(SYS_linkat);
+		field(AUDIT_FILTERKEY, 0, KEY);
+	} else {
+		about_call(SYS_getpid);
 		field(AUDIT_UID, NOBODY, NULL);
 		field(AUDIT_FILTERKEY, 0, "nobody");
 	}
@@ -287,6 +316,95 @@ static const char *there(unsigned int nth)
 	return take_rule(asker, &made.rule, made_len());
 }
 
+/* -- directories ---------------------------------------------------------- */
+
+static void make_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		stop(path);
+	close(fd);
+}
+
+/* A file in the directory of the rule, 0, or in what is mounted there. */
+static const char *below(unsigned int place)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), place ? "tree/%u/file" : "tree/file", place);
+	return in_folder(name);
+}
+
+/* Once for all steps. */
+static void make_tree(void)
+{
+	char name[32], *path;
+	unsigned int i;
+
+	if (mkdir(in_folder("tree"), 0700)) {
+		if (errno != EEXIST)
+			stop("tree");
+		return;
+	}
+	make_file(below(0));
+	for (i = 1; i <= MOUNTS; i++) {
+		snprintf(name, sizeof(name), "tree/%u", i);
+		path = in_folder(name);
+		if (mkdir(path, 0700) || mount("tmpfs", path, "tmpfs", 0, NULL))
+			stop(path);
+		make_file(below(i));
+	}
+}
+
+static void before_add_dir(void)
+{
+	make_tree();
+	before_add();
+}
+
+static void before_delete_dir(void)
+{
+	make_tree();
+	before_delete();
+}
+
+/* In each place something is done that is told if the rule is about it. */
+static const char *dir_there(unsigned int nth)
+{
+	unsigned int i;
+
+	/* where a path is absolute the first argument is nothing to the kernel */
+	for (i = 0; i <= MOUNTS; i++)
+		if (syscall(SYS_fchmodat, nth, below(i), 0600))
+			stop("fchmodat");
+	return there(nth);
+}
+
+static int look_below(unsigned int nth)
+{
+	return syscall(SYS_faccessat, nth, below(MOUNTS), F_OK) ? errno : 0;
+}
+
+/* Nothing but the first name of the call is in the directory. */
+static int link_out(unsigned int nth)
+{
+	char file[256];
+
+	strcpy(file, below(0));
+	return syscall(SYS_linkat, nth, file, nth, in_folder("link"), 0) ?
+	       errno : 0;
+}
+
+static const char *linked(unsigned int nth)
+{
+	bool done = !unlink(in_folder("link"));
+
+	if (strcmp(there(nth), "there"))
+		stop("a rule");
+	return done ? "linked" : "none";
+}
+
 /* -- what is told --------------------------------------------------------- */
 
 static int message(unsigned int nth)
@@ -329,17 +447,14 @@ static ino_t inode_of(const char *path)
  */
 static void make_files(void)
 {
-	int i, fd;
+	int i;
 
 	for (i = 0; i < 2; i++) {
 		snprintf(paths[i], sizeof(paths[i]), "%s/%d", folder, i);
 		if (mkdir(paths[i], 0700) && errno != EEXIST)
 			stop(paths[i]);
 		strcat(paths[i], i ? "/other" : "/one");
-		fd = open(paths[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-		if (fd < 0)
-			stop(paths[i]);
-		close(fd);
+		make_file(paths[i]);
 	}
 	first_inode = inode_of(paths[0]);
 }
@@ -664,6 +779,11 @@ static const struct step steps[] = {
 	ADD("exe", AUDIT_EXE),
 	DELETE("exit", AUDIT_FILTER_EXIT),
 	DELETE("watch", AUDIT_WATCH),
+	STEP("add-dir", before_add_dir, add_rule, dir_there, .arg = AUDIT_DIR),
+	STEP("delete-dir", before_delete_dir, delete_rule, there,
+	     .arg = AUDIT_DIR),
+	STEP("below", before_delete_dir, look_below, there, .arg = AUDIT_DIR),
+	STEP("link", before_delete_dir, link_out, linked, .arg = AUDIT_DIR),
 	STEP("message", open_asker, message, nothing),
 	STEP("call", none, call, nothing),
 	STEP("kill", make_target, signal_target, nothing),

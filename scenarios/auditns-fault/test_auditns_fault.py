@@ -34,6 +34,8 @@ _RULES = {
     "exec": ("execve",),
     "exit": ("exit_group", "-F", "a1=4242"),
 }
+# The directory of its rule, and what is mounted there, in which "add-dir" does something.
+_PLACES = 3
 
 
 def _always(state: str, errno: str) -> dict[str, tuple[str, ...]]:
@@ -61,6 +63,10 @@ _STATES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "delete-exit": _GONE,
     "delete-watch": _GONE,
+    "add-dir": _RULE,
+    "delete-dir": _GONE,
+    "below": _always("there", "0"),
+    "link": {"0": ("linked",), "ENOMEM": ("none",)},
     "message": _always("-", "0"),
     "call": {"0": ("-",)},
     "first": {"0": ("-",)},
@@ -97,10 +103,15 @@ _CALLS = {
     "kill": ("62", "a2"),
     "open": ("257", "a0"),
     "exchange": ("316", "a0"),
+    "below": ("269", "a0"),
+    "link": ("265", "a0"),
     "exec": ("59", "pid"),
     "exit": ("231", "a2"),
 }
 _ALWAYS = Counter(SYSCALL=1, PROCTITLE=1)
+# Of which nothing need be told if they failed: then they may have found nothing in the directory.
+_IN_DIRECTORY = ("below", "link")
+_CHMOD = "268"
 # And what is told of those that were done.
 _DONE = {
     "call": Counter[str](),
@@ -108,6 +119,8 @@ _DONE = {
     "kill": Counter(OBJ_PID=1),
     "open": Counter(CWD=1, PATH=1),
     "exchange": Counter(CWD=1, PATH=6),
+    "below": Counter(CWD=1, PATH=1),
+    "link": Counter(CWD=1, PATH=3),
     "exec": Counter(EXECVE=1, CWD=1, PATH=1),
     "exit": Counter[str](),
 }
@@ -175,6 +188,7 @@ def test_auditns_fault(
     judge.expect("lost without a failure", sum(t.lost for t in tries if t.nth == "end"), good=0)
     judge.note(lost_to_failures=counted)
     judge.expect("calls without a trace", _untold_calls(trail, tries), good=[])
+    judge.expect("rules not about all mounts", _unmarked(trail, tries)[:3], good=[])
     said = [record.text for record in trail.records]
     judge.expect("messages without a trace", faults.untold_messages(said, tries), good=[])
     judge.expect("listeners without a trace", _untold_listeners(trail, tries), good=0)
@@ -249,6 +263,8 @@ def _untold_calls(trail: Any, tries: Sequence[Try]) -> list[str]:
 def _missing(one: Try, told: Mapping[str, Event]) -> list[str]:
     """The types of records that the event of a system call lacks, and what those lack."""
     done = one.errno == "0" and _end(one) != "killed"
+    if one.step in _IN_DIRECTORY and not done:
+        return []
     event = told.get(_mark(one))
     records = event.records if event else ()
     wanted = _ALWAYS + _DONE[one.step] if done else _ALWAYS
@@ -259,6 +275,23 @@ def _missing(one: Try, told: Mapping[str, Event]) -> list[str]:
         if record.type == "PROCTITLE" and done and record.get("proctitle") == "(null)":
             missing.append("proctitle")
     return missing
+
+
+def _unmarked(trail: Any, tries: Sequence[Try]) -> list[Try]:
+    """Rules about a directory that were not about what is mounted there, or were about something.
+
+    The latter where they were refused.
+    """
+    told = Counter(
+        str(record.get("a0")) for record in trail.matching(type="SYSCALL", syscall=_CHMOD)
+    )
+    return [
+        one
+        for one in tries
+        if one.step == "add-dir"
+        and not one.lost
+        and told[_mark(one)] != (_PLACES if one.state == "there" else 0)
+    ]
 
 
 def _untold_listeners(trail: Any, tries: Sequence[Try]) -> int:
