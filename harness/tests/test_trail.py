@@ -1042,7 +1042,8 @@ def test_a_log_that_is_cut_is_read_from_its_beginning(tail: Tail, tmp_path: Path
 
 def test_the_command_follows_until_it_is_interrupted(two_hosts: Path) -> None:
     words = ["-m", "harness", "trail", "events", str(two_hosts), "--follow", "--json"]
-    command = [sys.executable, *words, "--container", "4711"]
+    # What a shell starts in the background ignores SIGINT, and so would this.
+    command = ["env", "--default-signal=INT", sys.executable, *words, "--container", "4711"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as child:
         assert child.stdout
         first = [json.loads(child.stdout.readline())["host"] for _ in range(5)]
