@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -20,8 +21,8 @@ from harness.commands import output
 from harness.commands.opening import add_jobs, open_lab
 from harness.errors import UsageError
 from harness.guest import capacity
-from harness.jobs import PATCHES, Lab
-from harness.kernel import hunks, prefixes
+from harness.jobs import KCONFIGS, PATCHES, Lab
+from harness.kernel import hunks, kconfig, prefixes, series
 from harness.kernel.tree import open_tree
 from harness.model import MutationResult, Stack
 from harness.report import mutation as shown
@@ -50,20 +51,19 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 def act(options: argparse.Namespace) -> int:
     """Asks and reports; 1 when a hunk survives, or the whole series is not as expected."""
     began = time.monotonic()
+    # What is wrong with the words or the tables is said before anything is asked for hours.
+    stack = series.load(PATCHES).stack_of(options.series, options.base)
+    last = stack.series[-1]
+    excuses = hunks.load_excuses(PATCHES / last.name)
+    configs = _require_configs(options)
     findings, faults = Findings(), list[str]()
-    configs = list(dict.fromkeys(options.config or ["default"]))
     for config in configs:
         # A guest that is saved pays off when it is forked often, and these are asked once or twice.
         with open_lab(config, cold=True) as (lab, screen):
-            for later in configs:
-                lab.builder.require_config(later)
-            stack = lab.catalogue.stack_of(options.series, options.base)
-            faults += _ask(lab, screen, stack, options, findings)
-    series = stack.series[-1].name
-    excuses = hunks.load_excuses(PATCHES / series)
+            faults += _ask(lab, screen, stack, options, findings, excuses.strays)
     idle = findings.excuse(excuses.hunks)
     result = MutationResult(
-        series=series,
+        series=last.name,
         base=stack.base.name,
         seconds=round(time.monotonic() - began, 1),
         whole=findings.whole,
@@ -77,8 +77,23 @@ def act(options: argparse.Namespace) -> int:
     return 1 if result.survivors or result.faults else 0
 
 
+def _require_configs(options: argparse.Namespace) -> list[str]:
+    """The configurations, each of which lets ask the named scenarios."""
+    configs = list(dict.fromkeys(options.config or ["default"]))
+    for config in configs:
+        kconfig.require_name(KCONFIGS, config)
+        if options.scenario and (left := questions.elsewhere(options.scenario, config)):
+            raise UsageError("; ".join(left))
+    return configs
+
+
 def _ask(
-    lab: Lab, screen: Screen, stack: Stack, options: argparse.Namespace, findings: Findings
+    lab: Lab,
+    screen: Screen,
+    stack: Stack,
+    options: argparse.Namespace,
+    findings: Findings,
+    strays: Mapping[str, str],
 ) -> list[str]:
     """Asks one configuration about the hunks that nobody missed before.
 
@@ -110,7 +125,6 @@ def _ask(
         every = {
             name: questions.ends_of(name, stack, lab.catalogue) for name in questions.regressions()
         }
-        strays = hunks.load_excuses(PATCHES / last.name).strays
         faults += mutation.find_strays(asker, below, whole, every, strays)
     left = findings.left_of(hunks.find_hunks(tree, below.commit, whole.commit, options.file))
     screen.step(f"asking the whole series under {config}, and then {len(left)} hunks")

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import questions
+from harness import cli, questions
 from harness.cells import mutation
 from harness.cells.mutation import Findings, Mutation
+from harness.commands import mutate
 from harness.errors import SeriesError, UsageError
 from harness.jobs import PATCHES
 from harness.kernel import hunks
@@ -284,6 +285,30 @@ def test_another_configuration_is_asked_what_nobody_missed_under_the_first(lab: 
         ("other", "p"),
         ("other", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nsid", "--config", "default", "--config", "none"), "there is no configuration 'none'"),
+        (
+            ("nsid", "nsid-fault", "--config", "fault", "--config", "default"),
+            "nsid-fault is only asked with --config fault",
+        ),
+    ],
+)
+def test_a_later_configuration_is_refused_before_the_first_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: Sequence[str],
+    message: str,
+) -> None:
+    def ask(*_: object) -> list[str]:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(mutate, "_ask", ask)
+    assert cli._main(["mutate", *words]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_kernel_that_was_there_before_stays(lab: Lab) -> None:
