@@ -195,6 +195,10 @@ class Trail(Sequence[Event]):
         claim = _Claim(type, fields)
         return tuple(record for record in self.records if not claim.misses(record))
 
+    def commands(self, key: str) -> list[str]:
+        """The ``comm`` of each system call that a rule with this key asked for."""
+        return [str(one.get("comm")) for one in self.matching(type="SYSCALL", key=key)]
+
     def saying(self, text: str) -> tuple[Record, ...]:
         """The records whose line has this text anywhere."""
         return tuple(record for record in self.records if text in record.text)

@@ -96,6 +96,8 @@ def test_hex_and_quotes_come_off(trail: Trail, kind: str, field: str, value: str
 def test_a_name_with_a_blank_and_two_keys_come_from_hex(trail: Trail) -> None:
     assert len(trail.matching(type="PATH", name="/tmp/a b")) == 2
     assert len(trail.matching(type="SYSCALL", key="two keys", comm="touch")) == 1
+    assert trail.commands("two keys") == ["touch", "bash"]
+    assert trail.commands("none") == []
     assert len(trail.matching(type="SYSCALL", key="unsh\x01other")) == 2
 
 

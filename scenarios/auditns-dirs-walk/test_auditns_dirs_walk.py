@@ -45,8 +45,8 @@ def test_auditns_dirs_walk(
         judge.expect(f"{rules[-1]}: complaints", said.stderr.strip(), good="")
 
     def told(key: str) -> list[str]:
-        trail = inner.trail(f"{key}.log")
-        return [str(one.get("comm")) for one in trail.matching(type="SYSCALL", key=key)]
+        commands: list[str] = inner.trail(f"{key}.log").commands(key)
+        return commands
 
     # what is done a long way down is told, and what comes from as far away,
     inner.run(["sh", "-ec", _PLACES.format("/mnt")]).require()

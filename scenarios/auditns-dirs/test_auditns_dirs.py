@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from harness.audit.records import Trail
 from harness.guest.machine import Answer, Guest
 from harness.scenario import Judge
 
@@ -100,11 +99,6 @@ def _do(run: Callable[..., Answer], acts: Mapping[str, str], wrap: tuple[str, ..
     run([*wrap, "python3", "-B", "/run/acts.py"], given=lines).require()
 
 
-def _told(trail: Trail, key: str) -> list[str]:
-    """The names of the acts that a rule with this key asked for."""
-    return [str(one.get("comm")) for one in trail.matching(type="SYSCALL", key=key)]
-
-
 def _rule(path: str, key: str, perm: str = "wa") -> str:
     return f"always,exit -F dir={path} -F perm={perm} -k {key}"
 
@@ -137,7 +131,7 @@ def test_auditns_dirs(
     late = {"late": "tmpfs /srv/tree/late"}
     guest.run(["auditctl", "-w", "/srv/tree", "-p", "wa", "-k", "host"]).require()
     _do(run, late | _TOLD | _SILENT)
-    before = _told(auditd.trail("host-before.log"), "host")
+    before = auditd.trail("host-before.log").commands("host")
     run(["sh", "/run/tree.sh", "restore"]).require()
 
     # whose daemon can watch it,
@@ -157,11 +151,11 @@ def test_auditns_dirs(
     # is told what happens there, as is the machine's of what it was told before,
     _do(run, late | _TOLD | _SILENT | _USED)
     trail = inner.trail("tree.log")
-    judge.expect("told", _told(trail, "tree"), good=list(_TOLD))
+    judge.expect("told", trail.commands("tree"), good=list(_TOLD))
     # From 7.3 on a stat() counts as reading, and auditctl looks at what it shall watch.
-    used = [one for one in _told(trail, "use") if one != "auditctl"]
+    used = [one for one in trail.commands("use") if one != "auditctl"]
     judge.expect("told of use", used, good=list(_USED))
-    host = [one for one in _told(auditd.trail("host.log"), "host") if one not in _RESTORERS]
+    host = [one for one in auditd.trail("host.log").commands("host") if one not in _RESTORERS]
     judge.expect("told outside, before and now", host, good=before * 2)
 
     # and of whoever is in the container, or below, but of nobody else, whose rules are their own.
@@ -179,11 +173,11 @@ def test_auditns_dirs(
     }
     for who, (as_one, wrap) in whose.items():
         _do(as_one, {who: f"write /srv/tree/shared/{who}"}, wrap)
-    told = _told(inner.trail("whose.log"), "tree")[len(_TOLD) :]
+    told = inner.trail("whose.log").commands("tree")[len(_TOLD) :]
     judge.expect("told of whom", told, good=["mine", "below"])
-    told = _told(shifted.trail("theirs.log"), "theirs")
+    told = shifted.trail("theirs.log").commands("theirs")
     judge.expect("told next door", told, good=["theirs"])
-    told = _told(auditd.trail("all.log"), "host")[-len(whose) :]
+    told = auditd.trail("all.log").commands("host")[-len(whose) :]
     judge.expect("told outside", told, good=list(whose))
 
     # When the mount goes, the rule stays; when the machine's rule goes, too, and the reverse.
@@ -194,9 +188,9 @@ def test_auditns_dirs(
     guest.run(["auditctl", "-w", "/srv/tree", "-p", "wa", "-k", "host"]).require()
     judge.expect("deleting the watch", _change(run, _WATCH.replace("-w", "-W")), good=[])
     _do(run, {"no-watch": "write /srv/tree/file"})
-    told = _told(inner.trail("rules.log"), "tree")[len(_TOLD) + 2 :]
+    told = inner.trail("rules.log").commands("tree")[len(_TOLD) + 2 :]
     judge.expect("told after that", told, good=["unmounted", "no-host"])
-    told = _told(auditd.trail("host-rules.log"), "host")[-1:]
+    told = auditd.trail("host-rules.log").commands("host")[-1:]
     judge.expect("told last outside", told, good=["no-watch"])
 
     _expect_lives(guest, judge, inner)
@@ -219,8 +213,8 @@ def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
     guest.run(["sysctl", "-q", "vm.drop_caches=3"]).require()
     _do(run, {"copied-again": "write /etc/skel/file"})
     trail = inner.trail("lives.log")
-    judge.expect("told of lives", _told(trail, "life"), good=[*_GONE, *_RENAMED])
-    judge.expect("told of others", _told(trail, "other"), good=[*_OTHERS_TOLD, "copied-again"])
+    judge.expect("told of lives", trail.commands("life"), good=[*_GONE, *_RENAMED])
+    judge.expect("told of others", trail.commands("other"), good=[*_OTHERS_TOLD, "copied-again"])
     judge.expect("deleting these", _change(run, *(f"-d {rule}" for rule in rules)), good=[])
     run(["auditctl", "-D"]).require()
     judge.expect("rules after deleting all", _list(run), good=["No rules"])
