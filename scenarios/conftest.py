@@ -43,17 +43,28 @@ _LEAK_AGE_S = 5.0
 _SCAN_LIMIT_S = 90.0
 
 
+@pytest.fixture
+def configured(arm: Arm, lab: Lab) -> Callable[[str], bool]:
+    """Whether the kernel has an option built in: ``configured("KASAN")``."""
+
+    def has(option: str) -> bool:
+        file = lab.kernel(arm.stack).config
+        return file.is_file() and f"CONFIG_{option}=y\n" in file.read_text()
+
+    return has
+
+
 @pytest.fixture(autouse=True)
-def no_leaks(guests: Mapping[str, Guest], judge: Judge, arm: Arm, lab: Lab) -> Iterator[None]:
+def no_leaks(
+    guests: Mapping[str, Guest], judge: Judge, arm: Arm, configured: Callable[[str], bool]
+) -> Iterator[None]:
     """Has a good kernel look for objects that nothing points at, after the scenario.
 
     What it finds it says on its console, which has to be clean. Only a guest that booted is
     asked (``--cold``), and only where the configuration has kmemleak: in forked ones a scan was
     not seen to be right, and the result says that nobody looked.
     """
-    file = lab.kernel(arm.stack).config
-    able = file.is_file() and "CONFIG_DEBUG_KMEMLEAK=y\n" in file.read_text()
-    if not able or arm.expect is not Expect.PASS:
+    if not configured("DEBUG_KMEMLEAK") or arm.expect is not Expect.PASS:
         yield
         return
     if any(guest.boot == "warm" for guest in guests.values()):
@@ -139,6 +150,24 @@ def payloads(request: pytest.FixtureRequest) -> tuple[Path, ...]:
         PROJECT / "harness/guest/payload/syslog.c",
         *sorted(request.path.parent.glob("*.c")),
     )
+
+
+_AUDIT_LINK = PROJECT / "harness/audit/payload/audit_link.py"
+
+
+@pytest.fixture
+def script(guest: Guest, request: pytest.FixtureRequest) -> Callable[[str], list[str]]:
+    """Puts a program in Python beside the scenario into the guest: ``script("lives.py")``.
+
+    Returns the command that runs it there, which may import ``audit_link``.
+    """
+
+    def put(name: str) -> list[str]:
+        for path in (request.path.with_name(name), _AUDIT_LINK):
+            guest.put(f"/run/{path.name}", path.read_bytes())
+        return ["python3", "-B", f"/run/{name}"]
+
+    return put
 
 
 @dataclass

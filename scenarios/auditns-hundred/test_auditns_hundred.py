@@ -7,7 +7,7 @@ audited by a rule of the machine's.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,7 +15,6 @@ from harness.audit import records
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
-_MANY = Path(__file__).with_name("many.py")
 _COUNT = 100
 _MESSAGES = 5
 # What is done to the machine's audit before: auditctl's options.
@@ -23,8 +22,7 @@ _STATES = {"no rules": ("-e", "1"), "off": ("-e", "0"), "no tasks": ("-a", "neve
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
-def test_auditns_hundred(guest: Guest, judge: Judge) -> None:
-    guest.put("/run/many.py", _MANY.read_bytes())
+def test_auditns_hundred(guest: Guest, judge: Judge, script: Callable[[str], list[str]]) -> None:
     known = guest.run(["sysctl", "-q", "user.max_audit_ns=1000"]).status == 0
     judge.expect("the limit", "known" if known else "unknown", good="known", broken="unknown")
     if not known:
@@ -32,7 +30,7 @@ def test_auditns_hundred(guest: Guest, judge: Judge) -> None:
 
     for state, options in _STATES.items():
         guest.run(["auditctl", *options]).require()
-        many = ["python3", "/run/many.py", str(_COUNT), str(_MESSAGES)]
+        many = [*script("many.py"), str(_COUNT), str(_MESSAGES)]
         said = guest.run(many, deadline_s=300.0)
         judge.keep(f"transcript-{state.replace(' ', '-')}.txt", said.stdout + said.stderr)
         lines = [line.split() for line in said.stdout.splitlines()]

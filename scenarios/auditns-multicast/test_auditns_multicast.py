@@ -7,8 +7,7 @@ Where there is no audit, or no capability, to listen is refused as ever, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,15 +15,9 @@ import pytest
 from harness.guest.machine import Answer, Guest, Job
 from harness.scenario import Judge
 
-_LISTEN = Path(__file__).with_name("listen.py")
-_ARGV = ("python3", "-B", "/run/listen.py")
 _WITHOUT = ("setpriv", "--bounding-set=-audit_read")
 _END = "the-last-word"
 _LIMIT_S = 20.0
-
-
-def _ask(run: Callable[..., Answer], *wrap: str, how: Sequence[str] = ()) -> str:
-    return run([*wrap, *_ARGV, *how]).require().stdout.strip()
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -34,11 +27,16 @@ def test_auditns_multicast(
     auditd: Any,
     contained: Callable[..., Any],
     send: Callable[..., Any],
+    script: Callable[[str], list[str]],
 ) -> None:
+    listener = script("listen.py")
+
+    def ask(run: Callable[..., Answer], *wrap: str) -> str:
+        return run([*wrap, *listener]).require().stdout.strip()
+
     # Given two containers with a daemon and rules, and one without,
-    guest.put("/run/listen.py", _LISTEN.read_bytes())
     inner, other, bare = contained(), contained(), contained()
-    judge.expect("to listen before there is audit", _ask(inner.run), good="EPERM")
+    judge.expect("to listen before there is audit", ask(inner.run), good="EPERM")
     for name, one in (("the one", inner), ("the other", other)):
         if not one.expect_start(f"auditd in {name}"):
             return
@@ -46,7 +44,7 @@ def test_auditns_multicast(
 
     # when people listen in one of them, and outside,
     def listen(spawn: Callable[..., Job]) -> Job:
-        job = spawn([*_ARGV, _END])
+        job = spawn([*listener, _END])
         guest.wait_until(lambda: b"\n" in job.out, _LIMIT_S, "a listener")
         return job
 
@@ -61,19 +59,19 @@ def test_auditns_multicast(
         judge.keep(f"transcript-{name}.txt", bytes(jobs[name].out))
 
     # then each of them hears what happens there, and nothing else.
-    for listener, job in jobs.items():
+    for where, job in jobs.items():
         heard = bytes(job.out).decode()
-        judge.expect(f"to listen {listener}", heard.split("\n")[0], good="0")
+        judge.expect(f"to listen {where}", heard.split("\n")[0], good="0")
         for name in places:
             said = heard.count(f"msg='told-{name.replace(' ', '-')}")
-            judge.expect(f"said {name}, heard {listener}", said, good=int(name == listener))
+            judge.expect(f"said {name}, heard {where}", said, good=int(name == where))
     calls = bytes(jobs["inside"].out).decode()
     judge.expect("done inside, heard inside", calls.count('name="/tmp/made-inside"'), good=1)
     judge.expect("done next door, heard inside", calls.count("made-next-door"), good=0)
 
     # Who may not is refused, and the machine is told; who may is told of inside.
-    judge.expect("without the capability", _ask(inner.run, *_WITHOUT), good="EPERM")
-    judge.expect("where there is no audit", _ask(bare.run), good="EPERM")
+    judge.expect("without the capability", ask(inner.run, *_WITHOUT), good="EPERM")
+    judge.expect("where there is no audit", ask(bare.run), good="EPERM")
     told = auditd.trail("outside.log").matching(type="EVENT_LISTENER", op="connect")
     denied = [one for one in told if one.get("res") == "0"]
     judge.expect("refusals, told outside", len(denied), good=3)
@@ -84,7 +82,8 @@ def test_auditns_multicast(
     judge.expect("listeners, told inside", ways, good=come_and_gone)
 
     # One that leaves in a namespace below has left where it came: the machine is told of its own.
-    judge.expect("to listen, and leave below", _ask(inner.run, how=["--below"]), good="0")
+    joined = inner.run([*listener, "--below"]).require().stdout.strip()
+    judge.expect("to listen, and leave below", joined, good="0")
     inside = inner.trail("inside.log").matching(type="EVENT_LISTENER")[len(ways) :]
     ways = [(one.get("op"), one.get("res")) for one in inside]
     judge.expect("who leaves below, told inside", ways, good=come_and_gone)

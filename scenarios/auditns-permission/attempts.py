@@ -3,45 +3,51 @@
     attempts.py WAY...
 
 Prints a line for each: ``WAY ERRNO``, what the kernel said to the registration of a daemon, and
-for what follows one a word more. See netlink(7), capabilities(7) and linux/audit.h.
+for what follows one a word more. See capabilities(7) and setns(2).
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
-NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
-NETLINK_AUDIT, REQUEST, ACK, ERROR = 9, 1, 4, 2
-GET, SET, USER_LOGIN = 1000, 1001, 1112
-ENABLED, PID = 1, 4
+from audit_link import (
+    ADD_RULE,
+    CONFIG_CHANGE,
+    DEL_RULE,
+    ENABLED,
+    GET,
+    GET_FEATURE,
+    LIST_RULES,
+    NEWNET,
+    NEWPID,
+    NEWUSER,
+    PID,
+    SET,
+    SIGNAL_INFO,
+    USER_LOGIN,
+    audit_socket,
+    call,
+    enter,
+    kind_of,
+    libc,
+    register,
+    rule,
+    status,
+    tell,
+)
+
 AUDIT_WRITE, AUDIT_CONTROL = 29, 30
 CAPGET, CAPSET, CAP_VERSION_3 = 125, 126, 0x20080522  # x86-64
 SET_DUMPABLE = 4
 ANYBODY = 1000
+PROBE_S = 10.0
 
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def call(done: int, what: str) -> None:
-    if done:
-        raise OSError(ctypes.get_errno(), what)
-
-
-def enter(flags: int) -> None:
-    """New namespaces, in whose user namespace the caller is root."""
-    uid, gid = os.geteuid(), os.getegid()
-    call(libc.unshare(flags), "unshare")
-    for name, text in (
-        ("uid_map", f"0 {uid} 1"),
-        ("setgroups", "deny"),
-        ("gid_map", f"0 {gid} 1"),
-    ):
-        Path("/proc/self", name).write_text(text)
+_sockets: list[socket.socket] = []
 
 
 def become_anybody() -> None:
@@ -62,50 +68,78 @@ def use(capability: int, *, on: bool) -> None:
     call(libc.syscall(CAPSET, head, struct.pack("=6I", low, *rest)), "capset")
 
 
-def audit_socket() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_AUDIT)
-
-
-def tell(link: socket.socket, kind: int, payload: bytes = b"", *, plainly: bool = False) -> str:
-    """Sends a message; the name of the errno that it was answered, or 0.
-
-    What is sent ``plainly`` has no address, as by a program that writes to what it takes for
-    its standard output: then who opened the socket counts, too (netlink_ns_capable()).
-    """
-    head = struct.pack("=IHHII", 16 + len(payload), kind, REQUEST | ACK, 1, 0)
-    if plainly:
-        link.send(head + payload)
-    else:
-        link.sendto(head + payload, (0, 0))
-    while True:
-        answer = link.recv(9000)
-        if struct.unpack_from("=H", answer, 4)[0] == ERROR:
-            code = -struct.unpack_from("=i", answer, 16)[0]
-            return errno.errorcode[code] if code else "0"
-
-
-def register(link: socket.socket, pid: int, *, plainly: bool = False) -> str:
-    """AUDIT_SET with struct audit_status: the mask, enabled, failure, the pid, and the rest."""
-    status = struct.pack("=10I", ENABLED | PID, 1, 0, pid, 0, 0, 0, 0, 0, 0)
-    return tell(link, SET, status, plainly=plainly)
-
-
 def start() -> str:
-    return register(audit_socket(), os.getpid())
+    link = audit_socket()
+    # A daemon whose socket is closed is none any more.
+    _sockets.append(link)
+    return register(link, os.getpid())
+
+
+def each_answer(link: socket.socket) -> str:
+    """What is answered to each message that reads or changes an audit; one word if all are."""
+    answers = {
+        tell(link, kind, payload)
+        for kind, payload in (
+            (GET, b""),
+            (GET_FEATURE, b""),
+            (LIST_RULES, b""),
+            (SIGNAL_INFO, b""),
+            (ADD_RULE, rule()),
+            (DEL_RULE, rule()),
+            (SET, status(ENABLED, enabled=1)),
+            (SET, status(ENABLED | PID, enabled=1, pid=os.getpid())),
+            (SET, status(PID)),
+        )
+    }
+    return "/".join(sorted(answers))
 
 
 def in_child(what: Callable[[], str]) -> str:
     """Calls it as the first process of a new PID namespace, or as a process of the same."""
+    with child(what) as (said, _):
+        return said
+
+
+@contextlib.contextmanager
+def child(what: Callable[[], str]) -> Iterator[tuple[str, int]]:
+    """A process that has called it, and stays until the end: what it said, and its pid."""
     end, begin = os.pipe()
-    child = os.fork()
-    if not child:
+    stay, leave = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(leave)
         os.write(begin, what().encode())
+        os.read(stay, 1)
         os._exit(0)
     os.close(begin)
-    os.waitpid(child, 0)
+    os.close(stay)
     said = os.read(end, 100).decode()
     os.close(end)
-    return said
+    try:
+        yield said, pid
+    finally:
+        os.close(leave)
+        os.waitpid(pid, 0)
+
+
+@contextlib.contextmanager
+def below() -> Iterator[tuple[str, int]]:
+    """A daemon in namespaces below: what it was told, and its pid, as the caller has it."""
+    stays = contextlib.ExitStack()
+
+    def make() -> str:
+        enter(NEWUSER | NEWPID | NEWNET)
+        said, pid = stays.enter_context(child(start))
+        return f"{said} {pid}"
+
+    with child(make) as (told, _):
+        said, pid = told.split()
+        yield said, int(pid)
+
+
+def setns(pidfd: int, namespaces: int) -> str:
+    """The errno of going to these namespaces of a process, or 0; see setns(2)."""
+    return errno.errorcode[ctypes.get_errno()] if libc.setns(pidfd, namespaces) else "0"
 
 
 def contained(what: Callable[[], str]) -> str:
@@ -165,9 +199,13 @@ def foreign_pid() -> str:
 def second() -> str:
     link = audit_socket()
     first = register(link, os.getpid())
-    # It asks the first one whether it lives, by a message that need not be answered.
+    # The kernel asks the first one whether it lives, by a message that need not be answered.
     other = in_child(start)
-    return f"{first} {other}"
+    link.settimeout(PROBE_S)
+    # What it is told of its own registration comes before.
+    while first == "0" and (kind := kind_of(link.recv(9000))) == CONFIG_CHANGE:
+        pass
+    return f"{first} {other} {kind if first == '0' else 0}"
 
 
 def dismissed() -> str:
@@ -189,15 +227,51 @@ def asked_first() -> str:
 
 
 def asked_from_below() -> str:
-    """Somebody in a namespace below asks for the status of the one above."""
+    """Somebody in a namespace below reads and writes, by its own socket and by the daemon's."""
     link = audit_socket()
     first = register(link, os.getpid())
 
     def ask() -> str:
         enter(NEWUSER)
-        return tell(audit_socket(), GET)
+        return f"{each_answer(audit_socket())} {each_answer(link)}"
 
     return f"{first} {in_child(ask)}"
+
+
+def entered(namespaces: int) -> str:
+    """Root of a container, with a daemon, goes to some namespaces of a daemon below."""
+    first = register(audit_socket(), os.getpid())
+    with below() as (second, pid):
+        moved = setns(os.pidfd_open(pid), namespaces)
+        return f"{first} {second} {moved} {in_child(lambda: each_answer(audit_socket()))}"
+
+
+def entered_below() -> str:
+    """Who goes to all of them is root there, as one who was made there."""
+    with below() as (first, pid):
+        moved = setns(os.pidfd_open(pid), NEWUSER | NEWPID | NEWNET)
+        return f"{first} {moved} {in_child(lambda: f'{tell(audit_socket(), GET)} {start()}')}"
+
+
+def entered_above() -> str:
+    """Somebody in a container goes back to where its maker is."""
+    above = os.pidfd_open(os.getpid())
+
+    def back() -> str:
+        return f"{setns(above, NEWUSER)} {setns(above, NEWNET)} {setns(above, NEWPID)}"
+
+    return in_child(lambda: contained(back))
+
+
+def entered_beside() -> str:
+    """Root of one container goes to another, whose maker is the same."""
+    with below() as (first, pid):
+        other = os.pidfd_open(pid)
+
+        def cross() -> str:
+            return f"{setns(other, NEWUSER)} {setns(other, NEWNET)} {setns(other, NEWPID)}"
+
+        return f"{first} {contained(cross)}"
 
 
 WAYS: dict[str, Callable[[], str]] = {
@@ -216,6 +290,14 @@ WAYS: dict[str, Callable[[], str]] = {
     "spoken-without": lambda: contained(spoken_without),
     "asked-first": lambda: contained(asked_first),
     "asked-from-below": lambda: contained(asked_from_below),
+    "entered-below": lambda: contained(entered_below),
+    "entered-user-below": lambda: contained(lambda: entered(NEWUSER)),
+    "entered-network-below": lambda: contained(lambda: entered(NEWNET)),
+    "entered-processes-below": lambda: contained(lambda: entered(NEWPID)),
+    "entered-all-but-processes": lambda: contained(lambda: entered(NEWUSER | NEWNET)),
+    "entered-all-but-network": lambda: contained(lambda: entered(NEWUSER | NEWPID)),
+    "entered-above": entered_above,
+    "entered-beside": entered_beside,
 }
 
 for way in sys.argv[1:]:

@@ -2,13 +2,14 @@
 
 Whoever may not is told what everybody is told where there is no audit. The sysctl says who may,
 the capability must be the sender's and that of who opened the socket, in the user namespace that
-owns the network and the PID namespace, and the number is limited.
+owns the network and the PID namespace, and the number is limited. Nobody reads or changes the
+audit of another namespace, from below, beside or above, nor by going to some of its namespaces;
+who goes to all of them is root there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,16 +17,27 @@ import pytest
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
-_ATTEMPTS = Path(__file__).with_name("attempts.py")
 _REFUSED = "ECONNREFUSED"
-# kernel.audit_userns is 1 from boot on.
+# What each is told, on a kernel with the series and on one without. kernel.audit_userns is 1
+# from boot on; 1329 is AUDIT_REPLACE, by which the kernel asks the first daemon.
 _GRANTED = {
-    "granted": "0",
-    "second": "0 EEXIST",
-    "dismissed": "0 EACCES",
-    "spoken-without": "0 EPERM",
-    "asked-from-below": f"0 {_REFUSED}",
-    "foreign-pid": "EINVAL",
+    "granted": ("0", _REFUSED),
+    "second": ("0 EEXIST 1329", f"{_REFUSED} {_REFUSED} 0"),
+    "dismissed": ("0 EACCES", f"{_REFUSED} {_REFUSED}"),
+    "spoken-without": ("0 EPERM", f"{_REFUSED} {_REFUSED}"),
+    "foreign-pid": ("EINVAL", _REFUSED),
+    "asked-from-below": (f"0 {_REFUSED} {_REFUSED}", f"{_REFUSED} {_REFUSED} {_REFUSED}"),
+    "entered-below": ("0 0 0 EEXIST", f"{_REFUSED} 0 {_REFUSED} {_REFUSED}"),
+    "entered-beside": ("0 EPERM EPERM EPERM", f"{_REFUSED} EPERM EPERM EPERM"),
+} | {
+    f"entered-{some}": (f"0 0 0 {_REFUSED}", f"{_REFUSED} {_REFUSED} 0 {_REFUSED}")
+    for some in (
+        "user-below",
+        "network-below",
+        "processes-below",
+        "all-but-processes",
+        "all-but-network",
+    )
 }
 _DENIED = (
     "without",
@@ -55,22 +67,26 @@ _SYSCTL = "kernel.audit_userns"
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "NET_NS"])
 def test_auditns_permission(
-    guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    script: Callable[[str], list[str]],
 ) -> None:
-    guest.put("/run/attempts.py", _ATTEMPTS.read_bytes())
+    attempts = script("attempts.py")
 
     def attempt(*ways: str) -> dict[str, str]:
-        said = guest.run(["python3", "/run/attempts.py", *ways], deadline_s=60.0).require()
+        said = guest.run([*attempts, *ways], deadline_s=60.0).require()
         return dict(line.split(" ", 1) for line in said.stdout.splitlines())
 
     # By default, who was given the right has it, and nobody else.
-    said = attempt(*_GRANTED, *_DENIED)
+    said = attempt(*_GRANTED, *_DENIED, "entered-above")
     judge.keep("transcript-attempts.txt", "\n".join(map(" ".join, said.items())))
-    for way, good in _GRANTED.items():
-        broken = " ".join(_REFUSED for _ in good.split())
+    for way, (good, broken) in _GRANTED.items():
         judge.expect(way, said[way], good=good, broken=broken)
     for way in _DENIED:
         judge.expect(way, said[way], good=_REFUSED)
+    judge.expect("entered-above", said["entered-above"], good="EPERM EPERM EPERM")
     if said["granted"] != "0":
         return
 
@@ -94,6 +110,7 @@ def test_auditns_permission(
     guest.run(["sysctl", "-q", f"{_SYSCTL}=1"]).require()
     judge.expect("its status again", box.status().enabled, good=1)
 
-    # The number is limited.
-    guest.run(["sysctl", "-q", "user.max_audit_ns=0"]).require()
-    judge.expect("with a limit of none", attempt("granted")["granted"], good="ENOSPC")
+    # The number is limited; the container has one.
+    for limit, good in ((0, "ENOSPC"), (1, "ENOSPC"), (2, "0")):
+        guest.run(["sysctl", "-q", f"user.max_audit_ns={limit}"]).require()
+        judge.expect(f"with a limit of {limit}", attempt("granted")["granted"], good=good)
