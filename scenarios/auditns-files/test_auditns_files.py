@@ -1,8 +1,9 @@
 """Does a container's daemon hear of the files that it watches, and of programs it names?
 
 A watch follows its file: it is told that the file is made, changed, replaced and removed, and it
-holds for whatever has the name then. It says nothing of who is outside, even of the same file,
-and to follow a file takes the right to read its directory. Rules can ask for a program by name.
+holds for whatever has the name then, until the directory is removed, moved or unmounted. It says
+nothing of who is outside, even of the same file, and to follow a file takes the right to read its
+directory. Rules can ask for a program by name.
 """
 
 from __future__ import annotations
@@ -33,6 +34,17 @@ _SILENT = {
     "one that had the name": f"chmod 600 {_FILE}.old",
     "one that is read": f"echo fifth > {_FILE}.r && cat {_FILE}.r",
 }
+
+# What is done to a folder where its name has slashes at its end; each act is told.
+_FOLDER_ACTS = """
+mkdir /srv/folder
+rmdir /srv/folder{slashes}
+mkdir /srv/folder
+mv /srv/folder{slashes} $(mktemp --directory --dry-run)
+"""
+_FOLDER_TOLD = ["mkdir", "rmdir", "mkdir", "mv"]
+# The numbers of what three rules are about: a directory, a file in it, and a program.
+_NUMBERS = ("stat", "--format=%d:%i")
 
 
 def _keyed(trail: Trail, key: str) -> list[Event]:
@@ -111,6 +123,11 @@ def test_auditns_files(
     deleted = run(["auditctl", "-W", *lost])
     judge.expect("deleting its rule", deleted.status, good=0)
 
+    for more in (_expect_moved, _expect_unmounted, _expect_slashes):
+        # An event has the key of the first rule that asks for it.
+        run(["auditctl", "-D"]).require()
+        more(judge, inner)
+
     # There are no more watches than that, and one that is deleted makes room.
     run(["auditctl", "-D"]).require()
     many = "".join(f"-w /root/many-{n} -p w\n" for n in range(_MOST + 2))
@@ -131,3 +148,58 @@ def test_auditns_files(
     judge.expect("a directory that cannot be read", "Permission denied" in told.stderr, good=True)
     opened = shifted.run(["auditctl", "-w", "/srv/file", "-p", "w"])
     judge.expect("one that can", opened.status, good=0)
+
+
+def _expect_moved(judge: Judge, inner: Any) -> None:
+    """When the directory is moved, nothing that gets the name there brings the rule back."""
+    run = inner.run
+    run(["mkdir", "-p", "/srv/from/d", "/srv/to"]).require()
+    watch = ("-F", "path=/srv/from/d/f", "-F", "perm=wa", "-k", "moved")
+    run(["auditctl", "-a", "always,exit", *watch]).require()
+    run(["sh", "-c", "echo > /srv/from/d/f"]).require()
+    told = inner.trail("before-move.log").commands("moved")
+    judge.expect("told before the move", told, good=["sh"])
+    run(["mv", "/srv/from/d", "/srv/to/d"]).require()
+    run(["sh", "-c", "cd /srv/to/d && touch x && mv x f && echo > f && rm f"]).require()
+    told = inner.trail("after-move.log").commands("moved")[1:]
+    judge.expect("told after the move", told, good=[])
+
+
+def _expect_unmounted(judge: Judge, inner: Any) -> None:
+    """What is mounted later may have the numbers of what was unmounted, and is another."""
+    run = inner.run
+    fill = "mkdir {0} && mount -t tmpfs tmpfs {0} && cd {0} && echo > {1} && cp /bin/mkdir {2}"
+    run(["sh", "-c", fill.format("/srv/mounted", "f", "program")]).require()
+    watch = ("-F", "path=/srv/mounted/f", "-F", "perm=wa", "-k", "mounted")
+    program = ("-F", "arch=b64", "-S", "mkdir", "-F", "exe=/srv/mounted/program", "-k", "mounted")
+    for rule in (watch, program):
+        run(["auditctl", "-a", "always,exit", *rule]).require()
+    run(["sh", "-c", "cd /srv/mounted && echo > f && ./program /srv/made-before"]).require()
+    told = inner.trail("mounted.log").commands("mounted")
+    judge.expect("told before it is unmounted", told, good=["sh", "program"])
+
+    old = run([*_NUMBERS, *(f"/srv/mounted{one}" for one in ("", "/f", "/program"))]).require()
+    run(["umount", "/srv/mounted"]).require()
+    run(["sh", "-c", fill.format("/srv/elsewhere", "g", "another")]).require()
+    new = run([*_NUMBERS, *(f"/srv/elsewhere{one}" for one in ("", "/g", "/another"))]).require()
+    # Where these differ nothing is shown.
+    judge.expect("numbers of what is mounted then", new.stdout.split(), good=old.stdout.split())
+    acts = "echo > g && ./another /srv/made-after && touch f && rm f"
+    run(["sh", "-c", f"cd /srv/elsewhere && {acts}"]).require()
+    told = inner.trail("unmounted.log").commands("mounted")[2:]
+    judge.expect("told of what is mounted then", told, good=[])
+    listed = run(["auditctl", "-l"]).require().stdout
+    judge.expect("the rules, listed", listed.count("/srv/mounted/"), good=2)
+
+
+def _expect_slashes(judge: Judge, inner: Any) -> None:
+    """A folder may be named with slashes at the end when it is removed, or moved away."""
+    watch = ("-F", "path=/srv/folder", "-F", "perm=wa", "-k", "folder")
+    inner.run(["auditctl", "-a", "always,exit", *watch]).require()
+    done = 0
+    for slashes in ("", "/", "//"):
+        acts = _FOLDER_ACTS.format(slashes=slashes)
+        inner.run(["sh", "-e", "-c", acts]).require()
+        told = inner.trail(f"folder-{len(slashes)}.log").commands("folder")
+        judge.expect(f"told of folder{slashes}", told[done:], good=_FOLDER_TOLD)
+        done = len(told)

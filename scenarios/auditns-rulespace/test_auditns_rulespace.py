@@ -37,6 +37,9 @@ _CALL = ("-S", "sethostname")
 _WORKERS = "/sys/devices/virtual/workqueue/cpumask"
 # Where the kernel did not see to it 3 to 40 of so many came too early on 6.12, 4352 on 7.3.
 _LISTS = 5_000
+# AUDIT_FIELD_COMPARE, with some of the values that it has, and some that it has not.
+_COMPARE = "111"
+_COMPARISONS = {"1": "0", "25": "0", "0": "EINVAL", "26": "EINVAL", "100": "EINVAL"}
 _EXEC = ("always,exit", "-F", "arch=b64", "-S", "execve")
 # Each rule with what auditctl prints when the kernel refuses it.
 _REFUSED = {
@@ -158,6 +161,14 @@ def test_auditns_rulespace(
     for change in ("add", "del"):
         said = run(["/run/nsaudit/rule", change, "io_uring", "always", "1", "=", "0"]).require()
         judge.expect(f"the list io_uring, {change}", said.stdout.strip(), good="0")
+    # So is a comparison that does not exist. A kernel that takes it warns at each call that the
+    # rule is asked about: it is about a user who makes none.
+    for value, good in _COMPARISONS.items():
+        compare = ("exit", "always", "1", "=", "1001", _COMPARE, "=", value)
+        told = run(["/run/nsaudit/rule", "add", *compare]).require().stdout.strip()
+        judge.expect(f"comparison {value}", told, good=good)
+        if told == "0":
+            run(["/run/nsaudit/rule", "del", *compare]).require()
     judge.expect("rules after that", len(_list(run)), good=3)
 
     # Tasks can be left out, and who is made after that is.
