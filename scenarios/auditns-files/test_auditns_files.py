@@ -43,6 +43,13 @@ mkdir /srv/folder
 mv /srv/folder{slashes} $(mktemp --directory --dry-run)
 """
 _FOLDER_TOLD = ["mkdir", "rmdir", "mkdir", "mv"]
+# renameat2(2), 316 on x86-64, with RENAME_EXCHANGE.
+_EXCHANGE = """
+import ctypes, errno
+call = ctypes.CDLL(None, use_errno=True).syscall
+failed = call(316, -100, b"/srv/pair/g", -100, b"/srv/pair/f", 2)
+print(errno.errorcode[ctypes.get_errno()] if failed else 0)
+"""
 # The numbers of what three rules are about: a directory, a file in it, and a program.
 _NUMBERS = ("stat", "--format=%d:%i")
 
@@ -123,7 +130,7 @@ def test_auditns_files(
     deleted = run(["auditctl", "-W", *lost])
     judge.expect("deleting its rule", deleted.status, good=0)
 
-    for more in (_expect_moved, _expect_unmounted, _expect_slashes):
+    for more in (_expect_moved, _expect_exchanged, _expect_unmounted, _expect_slashes):
         # An event has the key of the first rule that asks for it.
         run(["auditctl", "-D"]).require()
         more(judge, inner)
@@ -163,6 +170,19 @@ def _expect_moved(judge: Judge, inner: Any) -> None:
     run(["sh", "-c", "cd /srv/to/d && touch x && mv x f && echo > f && rm f"]).require()
     told = inner.trail("after-move.log").commands("moved")[1:]
     judge.expect("told after the move", told, good=[])
+
+
+def _expect_exchanged(judge: Judge, inner: Any) -> None:
+    """A file that is exchanged with another has the other's name, and is watched by that."""
+    run = inner.run
+    run(["sh", "-c", "mkdir /srv/pair && cd /srv/pair && echo > f && echo > g"]).require()
+    watch = ("-F", "path=/srv/pair/f", "-F", "perm=wa", "-k", "exchanged")
+    run(["auditctl", "-a", "always,exit", *watch]).require()
+    said = run(["python3", "-B", "-c", _EXCHANGE]).require().stdout
+    judge.expect("to exchange", said.strip(), good="0")
+    run(["sh", "-c", "echo > /srv/pair/f && echo > /srv/pair/g"]).require()
+    told = inner.trail("exchanged.log").commands("exchanged")
+    judge.expect("told of what is exchanged", told, good=["python3", "sh"])
 
 
 def _expect_unmounted(judge: Judge, inner: Any) -> None:
