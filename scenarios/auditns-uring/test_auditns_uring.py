@@ -2,7 +2,9 @@
 
 An operation in io_uring_enter(2) is a record of the call's event, one of a worker or of a polling
 thread is an event of its own; credentials that it borrows do not change whose it is. The machine's
-trail has what its own rules ask for. A daemon that does not read holds up no ring.
+trail has what its own rules ask for, and what it is told besides hides nothing of the same call
+from the container's. A task controls audit by calls of its own. A daemon that does not read holds
+up no ring.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from harness.scenario import Judge
 _SHIFT = 100_000
 _OPENAT, _MKDIRAT = "18", "37"  # linux/io_uring.h
 _ENTER = "426"  # io_uring_enter(2)
-_EEXIST = "-17"
+_EEXIST, _EPERM = "-17", "-1"
+_REFUSED = "ECONNREFUSED"
 _AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
 _OVERFLOW = "65534"
 _LIMIT = 64
@@ -209,6 +212,38 @@ def test_auditns_uring(
     _ask(run, "poll", "openat", 1, "/mnt/known1")
     about = _told(inner.trail("file.log"), "file")
     judge.expect("told about a file", {p for e in about for p in _paths(e)}, good={"/mnt/known"})
+
+    # What the machine is told of in the same call hides none where it has no rules: a refusal.
+    # Rules with perm= are of no use here: those go by the system call, and match no operation.
+    for side in (run, guest.run):
+        side(["auditctl", "-D"]).require()
+    left = guest.run(["auditctl", "-l"]).require().stdout.strip()
+    judge.expect("rules outside", left, good="No rules")
+    run(["mkdir", "/mnt/dir"]).require()
+    run(["auditctl", "-a", "always,exit", "-F", "dir=/mnt/dir", "-k", "watch"]).require()
+    paths = []
+    for first, result in (("nop", "0"), ("bind", _EPERM)):
+        for how in ("then", "linked"):
+            one = f"/mnt/{how}-{first}"
+            rule = ["auditctl", "-a", "always,exit", "-F", f"path={one}", "-k", "watch"]
+            for path in (one, f"/mnt/dir/{how}-{first}"):
+                run(["sh", "-c", f": >{path} && chmod 666 {path}"]).require()
+                if path == one:
+                    run(rule).require()
+                wrapped = [*_AS_TESTER, "/run/nsaudit/uring", how, first, path]
+                _, *results = run(wrapped).require().stdout.split()
+                judge.expect(f"{first} and open {path}", results, good=[result, "0"])
+                paths.append(path)
+    watched = [e for e in _told(inner.trail("watched.log"), "watch") if "SYSCALL" in _kinds(e)]
+    for path in paths:
+        seen = sum(path in _paths(event) for event in watched)
+        judge.expect(f"told that {path} is opened", seen, good=1)
+
+    # Root controls audit by calls of its own, not by what may hold up a kernel thread.
+    for message in ("list", "get", "set"):
+        for how, answer in (("call", "0"), ("worker", _REFUSED), ("poll", _REFUSED)):
+            _, results = _ask(run, how, "send", message)
+            judge.expect(f"a message by {how} to {message}", results, good=["0", answer])
     judge.expect("lost until here", inner.lost(), good=0)
 
     # When the daemon does not read, a polling thread goes on, and the loss is the container's.

@@ -3,12 +3,18 @@
  * Has the kernel do operations of io_uring:
  *
  *	uring call|worker|poll openat|mkdirat COUNT PATH [PID]
+ *	uring call|worker|poll send list|get|set
+ *	uring then|linked nop|bind PATH
  *
  * in io_uring_enter(2), by a worker, or by a polling thread. With COUNT 1 the
  * path is PATH, else PATH0, PATH1 and so on. Where a PID is given, the task goes
  * into the user namespace of that one before, and does the operations with the
- * credentials that it had until then. Prints its pid, and what each operation
- * returned: 0, or the negative errno; the exit status is 2 if it could not ask.
+ * credentials that it had until then. A message that is sent asks the kernel for
+ * its rules or its status, or enables audit. In one call, and linked or not, the
+ * last form does nothing, or joins audit's multicast group, and then opens PATH
+ * to write. Prints its pid, and what each operation returned: 0, or the negative
+ * errno; and the name of the errno that a message was answered; the exit status
+ * is 2 if it could not ask.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,9 +25,11 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "netlink.h"
 #include "tasks.h"
 
 #define MAX	1024
+#define OP_BIND	56	/* IORING_OP_BIND, since 6.11 */
 
 struct ring {
 	int fd;
@@ -69,23 +77,30 @@ static void make(struct ring *ring, unsigned int count, int poll)
 			 IORING_OFF_SQES);
 }
 
-static void fill(struct ring *ring, unsigned int n, int op, int async,
-		 int personality)
+static struct io_uring_sqe *fill(struct ring *ring, unsigned int n, int op,
+				 int flags)
 {
 	struct io_uring_sqe *sqe = &ring->sqes[n];
 
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = op;
-	sqe->flags = async ? IOSQE_ASYNC : 0;
+	sqe->flags = flags;
+	sqe->user_data = n;
+	member(ring, ring->params.sq_off.array)[n] = n;
+	return sqe;
+}
+
+static void fill_path(struct ring *ring, unsigned int n, int op, int flags,
+		      const char *path, int how)
+{
+	struct io_uring_sqe *sqe = fill(ring, n, op, flags);
+
 	sqe->fd = AT_FDCWD;
-	sqe->addr = (unsigned long)paths[n];
+	sqe->addr = (unsigned long)path;
 	if (op == IORING_OP_MKDIRAT)
 		sqe->len = 0755;
 	else
-		sqe->open_flags = O_RDONLY;
-	sqe->user_data = n;
-	sqe->personality = personality;
-	member(ring, ring->params.sq_off.array)[n] = n;
+		sqe->open_flags = how;
 }
 
 static void submit(struct ring *ring, unsigned int count, int poll)
@@ -136,17 +151,98 @@ static int borrow(struct ring *ring, const char *pid)
 	return id;
 }
 
+static int send_message(const char *how, const char *what)
+{
+	struct {
+		struct nlmsghdr head;
+		struct audit_status status;
+	} message = {
+		.head = {
+			.nlmsg_len = sizeof(message.head),
+			.nlmsg_type = AUDIT_GET,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+			.nlmsg_seq = 1,
+		},
+		.status = { .mask = AUDIT_STATUS_ENABLED, .enabled = 1 },
+	};
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct iovec part = { .iov_base = &message };
+	struct msghdr msg = {
+		.msg_name = &kernel, .msg_namelen = sizeof(kernel),
+		.msg_iov = &part, .msg_iovlen = 1,
+	};
+	int fd = audit_socket(), poll = !strcmp(how, "poll");
+	struct audit_answer answer;
+	struct io_uring_sqe *sqe;
+	struct ring ring;
+
+	if (fd < 0)
+		stop("socket");
+	if (!strcmp(what, "list")) {
+		message.head.nlmsg_type = AUDIT_LIST_RULES;
+	} else if (!strcmp(what, "set")) {
+		message.head.nlmsg_type = AUDIT_SET;
+		message.head.nlmsg_len = sizeof(message);
+	}
+	part.iov_len = message.head.nlmsg_len;
+
+	make(&ring, 1, poll);
+	sqe = fill(&ring, 0, IORING_OP_SENDMSG,
+		   strcmp(how, "worker") ? 0 : IOSQE_ASYNC);
+	sqe->fd = fd;
+	sqe->addr = (unsigned long)&msg;
+	sqe->len = 1;
+	submit(&ring, 1, poll);
+	if (audit_wait(fd, 1, &answer))
+		stop("recvfrom");
+	print(&ring, 1);
+	puts(audit_errno_name(answer.err));
+	return 0;
+}
+
+/* The last is done whatever becomes of the first, be it linked. */
+static int open_after(const char *how, const char *first, const char *path)
+{
+	struct sockaddr_nl self = {
+		.nl_family = AF_NETLINK,
+		.nl_groups = 1 << (AUDIT_NLGRP_READLOG - 1),
+	};
+	int flags = strcmp(how, "linked") ? 0 : IOSQE_IO_HARDLINK;
+	struct io_uring_sqe *sqe;
+	struct ring ring;
+
+	make(&ring, 2, 0);
+	if (strcmp(first, "bind")) {
+		fill(&ring, 0, IORING_OP_NOP, flags);
+	} else {
+		sqe = fill(&ring, 0, OP_BIND, flags);
+		sqe->fd = audit_socket();
+		if (sqe->fd < 0)
+			stop("socket");
+		sqe->addr = (unsigned long)&self;
+		sqe->addr2 = sizeof(self);
+	}
+	fill_path(&ring, 1, IORING_OP_OPENAT, 0, path, O_WRONLY);
+	submit(&ring, 2, 0);
+	print(&ring, 2);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	int op, async, poll, personality = 0;
+	int op, flags, poll, personality = 0;
 	unsigned int count, n;
 	struct ring ring;
 
+	if (argc == 4 && !strcmp(argv[2], "send"))
+		return send_message(argv[1], argv[3]);
+	if (argc == 4)
+		return open_after(argv[1], argv[2], argv[3]);
 	if (argc < 5 || argc > 6 || atoi(argv[3]) < 1 || atoi(argv[3]) > MAX) {
 		fputs("usage: uring HOW OPERATION COUNT PATH [PID]\n", stderr);
 		return FAILED;
 	}
-	async = !strcmp(argv[1], "worker");
+	flags = strcmp(argv[1], "worker") ? 0 : IOSQE_ASYNC;
 	poll = !strcmp(argv[1], "poll");
 	op = strcmp(argv[2], "mkdirat") ? IORING_OP_OPENAT : IORING_OP_MKDIRAT;
 	count = atoi(argv[3]);
@@ -157,8 +253,10 @@ int main(int argc, char **argv)
 	make(&ring, count, poll);
 	if (argc == 6)
 		personality = borrow(&ring, argv[5]);
-	for (n = 0; n < count; n++)
-		fill(&ring, n, op, async, personality);
+	for (n = 0; n < count; n++) {
+		fill_path(&ring, n, op, flags, paths[n], O_RDONLY);
+		ring.sqes[n].personality = personality;
+	}
 	submit(&ring, count, poll);
 	print(&ring, count);
 	return 0;
