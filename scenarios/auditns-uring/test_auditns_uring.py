@@ -25,6 +25,8 @@ _EEXIST, _EPERM = "-17", "-1"
 _REFUSED = "ECONNREFUSED"
 _AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
 _OVERFLOW = "65534"
+_OVERLAY = "0x794c7630"  # linux/magic.h
+_INET = "0200"  # AF_INET, as an address begins with it on x86-64
 _LIMIT = 64
 # More than twice the limit.
 _FLOOD = 300
@@ -59,6 +61,11 @@ def _kinds(event: Event) -> list[str]:
 
 def _paths(event: Event) -> list[str | None]:
     return [one.get("name") for one in event.records if one.type == "PATH"]
+
+
+def _families(event: Event) -> list[str]:
+    """The first two bytes of each address, in hexadecimal."""
+    return [one.fields["saddr"][:4] for one in event.records if one.type == "SOCKADDR"]
 
 
 def _fields(record: Record, *names: str) -> tuple[str | None, ...]:
@@ -238,6 +245,27 @@ def test_auditns_uring(
     for path in paths:
         seen = sum(path in _paths(event) for event in watched)
         judge.expect(f"told that {path} is opened", seen, good=1)
+
+    # The address of what follows is not hidden, either, nor is the other one told in its place.
+    address = ("-a", "always,exit", "-S", _ENTER, "-F", "saddr_fam=2", "-k", "address")
+    run(["auditctl", *address]).require()
+    for first, result in (("nop", "0"), ("bind", _EPERM)):
+        wrapped = [*_AS_TESTER, "/run/nsaudit/uring", "then", first, "--connect"]
+        _, *results = run(wrapped).require().stdout.split()
+        judge.expect(f"{first} and connect", results, good=[result, "0"])
+    events = _told(inner.trail("address.log"), "address")
+    judge.expect("told of addresses", [_families(e) for e in events], good=[[_INET]] * 2)
+
+    # What the container leaves out when an operation ends is not left out for the machine.
+    run(["auditctl", "-D"]).require()
+    run(["auditctl", "-a", "never,filesystem", "-F", f"fstype={_OVERLAY}"]).require()
+    run(["auditctl", "-a", "always,exit", "-S", _ENTER, "-k", "calls"]).require()
+    guest.run(["sh", "-c", ": >/srv/seen && chmod 666 /srv/seen"]).require()
+    seen = ("-F", "path=/srv/seen", "-k", "seen")
+    guest.run(["auditctl", "-a", "always,exit", *seen]).require()
+    run([*_AS_TESTER, "/run/nsaudit/uring", "then", "nop", "/srv/seen"]).require()
+    names = [p for e in _told(auditd.trail("seen.log"), "seen") for p in _paths(e)]
+    judge.expect("told outside", names, good=["/srv/seen"])
 
     # Root controls audit by calls of its own, not by what may hold up a kernel thread.
     for message in ("list", "get", "set"):

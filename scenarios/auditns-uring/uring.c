@@ -4,7 +4,7 @@
  *
  *	uring call|worker|poll openat|mkdirat COUNT PATH [PID]
  *	uring call|worker|poll send list|get|set
- *	uring then|linked nop|bind PATH
+ *	uring then|linked nop|bind PATH|--connect
  *
  * in io_uring_enter(2), by a worker, or by a polling thread. With COUNT 1 the
  * path is PATH, else PATH0, PATH1 and so on. Where a PID is given, the task goes
@@ -12,7 +12,7 @@
  * credentials that it had until then. A message that is sent asks the kernel for
  * its rules or its status, or enables audit. In one call, and linked or not, the
  * last form does nothing, or joins audit's multicast group, and then opens PATH
- * to write. Prints its pid, and what each operation returned: 0, or the negative
+ * to write, or has a socket of IPv4 know its peer. Prints its pid, and what each operation returned: 0, or the negative
  * errno; and the name of the errno that a message was answered; the exit status
  * is 2 if it could not ask.
  */
@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -200,12 +201,30 @@ static int send_message(const char *how, const char *what)
 	return 0;
 }
 
+/* Of datagrams, so that nobody need be there. */
+static void fill_connect(struct ring *ring, unsigned int n,
+			 const struct sockaddr_in *peer)
+{
+	struct io_uring_sqe *sqe = fill(ring, n, IORING_OP_CONNECT, 0);
+
+	sqe->fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (sqe->fd < 0)
+		stop("socket");
+	sqe->addr = (unsigned long)peer;
+	sqe->addr2 = sizeof(*peer);
+}
+
 /* The last is done whatever becomes of the first, be it linked. */
-static int open_after(const char *how, const char *first, const char *path)
+static int do_after(const char *how, const char *first, const char *path)
 {
 	struct sockaddr_nl self = {
 		.nl_family = AF_NETLINK,
 		.nl_groups = 1 << (AUDIT_NLGRP_READLOG - 1),
+	};
+	struct sockaddr_in peer = {
+		.sin_family = AF_INET,
+		.sin_port = htons(9),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
 	int flags = strcmp(how, "linked") ? 0 : IOSQE_IO_HARDLINK;
 	struct io_uring_sqe *sqe;
@@ -222,7 +241,10 @@ static int open_after(const char *how, const char *first, const char *path)
 		sqe->addr = (unsigned long)&self;
 		sqe->addr2 = sizeof(self);
 	}
-	fill_path(&ring, 1, IORING_OP_OPENAT, 0, path, O_WRONLY);
+	if (strcmp(path, "--connect"))
+		fill_path(&ring, 1, IORING_OP_OPENAT, 0, path, O_WRONLY);
+	else
+		fill_connect(&ring, 1, &peer);
 	submit(&ring, 2, 0);
 	print(&ring, 2);
 	return 0;
@@ -237,7 +259,7 @@ int main(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[2], "send"))
 		return send_message(argv[1], argv[3]);
 	if (argc == 4)
-		return open_after(argv[1], argv[2], argv[3]);
+		return do_after(argv[1], argv[2], argv[3]);
 	if (argc < 5 || argc > 6 || atoi(argv[3]) < 1 || atoi(argv[3]) > MAX) {
 		fputs("usage: uring HOW OPERATION COUNT PATH [PID]\n", stderr);
 		return FAILED;
