@@ -35,7 +35,7 @@ PATCHES = PROJECT / "kernel-patches"
 KCONFIGS = PROJECT / "kconfigs"
 SCENARIOS = PROJECT / "scenarios"
 # Audit is on from the first process, and its queue holds what a boot can write.
-_AUDIT_ARGUMENTS = ("audit=1", "audit_backlog_limit=8192")
+AUDIT_ARGUMENTS = ("audit=1", "audit_backlog_limit=8192")
 PAYLOADS = (PROJECT / "harness" / "audit" / "payload",)
 
 
@@ -151,11 +151,14 @@ class Lab:
         self,
         kernel: Kernel,
         *,
-        arguments: Sequence[str] = (),
+        arguments: Sequence[str] = AUDIT_ARGUMENTS,
         payloads: Sequence[Path] = (),
         lan: bool = False,
     ) -> qemu.Machine:
-        """The machine on which a kernel runs with this lab's image."""
+        """The machine on which a kernel runs with this lab's image.
+
+        ``arguments`` are the words of its command line that are not the machine's own.
+        """
         host = self.host_for(kernel)
         if self._tsc_khz is None:
             self._tsc_khz = accelerator.measure_tsc_khz(self.workspace)
@@ -169,7 +172,7 @@ class Lab:
             root=self.image.root,
             layers=self.image.layers,
             tsc_khz=self._tsc_khz,
-            arguments=(*_AUDIT_ARGUMENTS, *arguments),
+            arguments=tuple(arguments),
             forwards=(21, 22),
             lan=lan,
         )
@@ -183,7 +186,7 @@ class Lab:
         kernel: Kernel,
         folder: Path,
         *,
-        arguments: Sequence[str] = (),
+        arguments: Sequence[str] = AUDIT_ARGUMENTS,
         payloads: Sequence[Path] = (),
         warm: bool = False,
         lan: bool = False,

@@ -43,9 +43,10 @@ class Question:
     kernel and of stacks that have these series. ``config`` kernel options without their
     prefix, and ``layers`` of the image, are what it cannot do without. ``under`` names the
     configurations under which alone it is asked; none for any. ``boot`` is ``cold`` where it
-    asks about the boot itself and needs one of its own. ``hosts`` are the names of several
-    guests on a private network, each with the seconds by which its clock is ahead; without
-    them there is one guest.
+    asks about the boot itself and needs one of its own. ``arguments`` are words of the kernel's
+    command line, in place of those that switch audit on; none for these. ``hosts`` are the names
+    of several guests on a private network, each with the seconds by which its clock is ahead;
+    without them there is one guest.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Question:
     layers: tuple[str, ...] = ()
     under: tuple[str, ...] = ()
     boot: str = BOOTS[0]
+    arguments: tuple[str, ...] = ()
     hosts: Mapping[str, float] = field(default_factory=dict)
 
     @property

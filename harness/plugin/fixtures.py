@@ -17,7 +17,7 @@ from harness.guest import serial, ssh
 from harness.guest.hosts import Hosts, plan_hosts
 from harness.guest.lan import open_lan
 from harness.guest.machine import Guest
-from harness.jobs import Lab
+from harness.jobs import AUDIT_ARGUMENTS, Lab
 from harness.model import Arm
 from harness.plugin.state import began_key, boot_key, judge_key, lab_of, run_folder
 from harness.scenario import Judge
@@ -104,7 +104,12 @@ def guests(
         running: dict[str, Guest] = {}
         for name in clocks or [""]:
             started = lab.guest(
-                kernel, judge.folder / name, payloads=payloads, warm=warm, lan=bool(plan)
+                kernel,
+                judge.folder / name,
+                arguments=said.get("arguments") or AUDIT_ARGUMENTS,
+                payloads=payloads,
+                warm=warm,
+                lan=bool(plan),
             )
             guest = running[name] = stack.enter_context(started)
             if hosts is not None:

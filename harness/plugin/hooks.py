@@ -37,7 +37,7 @@ from harness.scenario import Question
 
 pytest_plugins = ["harness.plugin.fixtures"]
 _MARKER_KEYS = frozenset(
-    {"broken", "good", "feature", "config", "layers", "under", "boot", "hosts"}
+    {"broken", "good", "feature", "config", "layers", "under", "boot", "arguments", "hosts"}
 )
 _HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 # A private network is for a few: each host is a guest with its own memory.
@@ -75,9 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers, and the folder that all processes of a run share."""
     config.addinivalue_line(
         "markers",
-        "scenario(broken, good, feature, config, layers, under, boot, hosts): one question, asked"
-        " of the stacks of these families; broken ones, or those without the feature, must show"
-        " the symptom",
+        "scenario(broken, good, feature, config, layers, under, boot, arguments, hosts): one"
+        " question, asked of the stacks of these families; broken ones, or those without the"
+        " feature, must show the symptom",
     )
     worker = getattr(config, "workerinput", None)
     if worker is not None:

@@ -38,7 +38,12 @@ def collect(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> list[l
 def test_a_marker_gives_a_scenario_its_arms(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    right = ['layers=["pam-1.2"]', 'boot="cold"', 'hosts={"north": 0, "south": -2.5}']
+    right = [
+        'layers=["pam-1.2"]',
+        'boot="cold"',
+        'arguments=["quiet"]',
+        'hosts={"north": 0, "south": -2.5}',
+    ]
     for stacks in collect(monkeypatch, tmp_path, *right):
         assert sorted(stacks) == ["userns-eperm-6.12", "vanilla-6.12"]
 
