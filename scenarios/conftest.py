@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -190,6 +191,11 @@ class Daemon:
         """Runs a program where the daemon is."""
         return self.box.run if self.box else self.guest.run
 
+    @property
+    def spawn(self) -> Callable[..., Job]:
+        """Starts one there, and returns at once."""
+        return self.box.spawn if self.box else self.guest.spawn
+
     def start(self, wrap: Sequence[str] = ()) -> Answer:
         """Starts it; it returns when the daemon has told the kernel its pid, or could not."""
         return self.run([*wrap, "auditd"])
@@ -364,25 +370,28 @@ class Reader:
 
     def read_all(self, mark: str, limit_s: float) -> None:
         """Waits until it has read all up to now, of which a message is the last."""
-        assert self._inner.box
-        _send(self._inner.box.run, mark)
+        _send(self._inner.run, mark)
         self._guest.wait_until(lambda: mark.encode() in self.job.out, limit_s, "a marker")
 
     def hurry(self) -> None:
         """From now on it reads as fast as it can."""
-        self._inner.run(["kill", "-USR1", str(self._inner.status().pid)]).require()
+        if self._inner.box:
+            self._inner.run(["kill", "-USR1", str(self._inner.status().pid)]).require()
+        else:
+            # Who asks the host's audit something waits while the queue is full.
+            self.job.kill(signal.SIGUSR1)
 
 
 @pytest.fixture
 def slow_reader(guest: Guest) -> Callable[..., Reader]:
-    """Gives a container such a daemon: ``slow_reader(inner, held, every_ms, limit_s)``.
+    """Gives a container such a daemon: ``slow_reader(inner, held, every_ms, limit_s, …)``.
 
-    ``held`` records are queued for it before it begins. It reads one each ``every_ms``.
+    ``held`` records are queued for it before it begins. It reads one each ``every_ms``. What else
+    is said goes to the program, see its head.
     """
 
-    def start(inner: Daemon, held: int, every_ms: int, limit_s: float) -> Reader:
-        assert inner.box
-        job = inner.box.spawn(["/run/nsaudit/reader", str(held), str(every_ms)])
+    def start(inner: Daemon, held: int, every_ms: int, limit_s: float, *more: str) -> Reader:
+        job = inner.spawn(["/run/nsaudit/reader", str(held), str(every_ms), *more])
         guest.wait_until(lambda: b"\n" in job.out or job.status is not None, limit_s, "a reader")
         return Reader(guest, inner, job)
 
@@ -394,11 +403,13 @@ def stuffed(slow_reader: Callable[..., Reader]) -> Callable[[Daemon], Reader]:
     """Gives a container a slow daemon and a queue that is full: ``stuffed(inner)``.
 
     The kernel is busy with older records, which the daemon reads one by one, so that the queue
-    stays full meanwhile, and who waits for room there waits as long.
+    stays full meanwhile, and who waits for room there waits as long. The host's own daemon has
+    nobody wait, until somebody says how long.
     """
 
     def start(inner: Daemon) -> Reader:
-        reader = slow_reader(inner, _HELD, _EVERY_MS, 60.0)
+        words = () if inner.box else ("0",)
+        reader = slow_reader(inner, _HELD, _EVERY_MS, 60.0, *words)
         if reader.answer != "0":
             raise GuestToolMissing(f"the reader says {bytes(reader.job.out or reader.job.err)!r}")
         return reader

@@ -3,14 +3,16 @@
  * Registers as the audit daemon of the namespaces where it is run, and reads
  * slowly from a queue that is full:
  *
- *	reader HELD EVERY
+ *	reader HELD EVERY [WAIT]
  *
  * HELD records wait for it already, as if there had been no daemon for a while.
  * The kernel delivers these first, so that what is queued later stays where it
  * is for as long as it takes to read them, one each EVERY ms. After a SIGUSR1
- * it reads as fast as it can. The backlog limit is 64, the backlog wait time the
- * longest that there is. Where HELD is 0, nothing is queued; where EVERY is 0 it
- * reads fast from the beginning. Its socket has room for a record or two.
+ * it reads as fast as it can. The backlog limit is 64, the backlog wait time WAIT
+ * in s, or the longest that there is. On the host WAIT has to be 0: there a daemon
+ * that asks while the queue is full waits for room as others do. Where HELD is 0,
+ * nothing is queued; where EVERY is 0 it reads fast from the beginning. Its socket
+ * has room for a record or two.
  *
  * Prints the name of the errno that the registration was answered, 0 for none,
  * once the queue is full, and then each record that it reads: "TYPE TEXT".
@@ -81,8 +83,8 @@ int main(int argc, char **argv)
 	} record;
 	int held, control, fd, least = 0, n;
 
-	if (argc != 3) {
-		fputs("usage: reader HELD EVERY\n", stderr);
+	if (argc != 3 && argc != 4) {
+		fputs("usage: reader HELD EVERY [WAIT]\n", stderr);
 		return NOT_ASKED;
 	}
 	held = atoi(argv[1]);
@@ -99,7 +101,8 @@ int main(int argc, char **argv)
 		      AUDIT_STATUS_BACKLOG_WAIT_TIME;
 	status.enabled = 1;
 	status.backlog_limit = held + LIMIT;
-	status.backlog_wait_time = LONGEST_S * TICKS;
+	status.backlog_wait_time =
+		(argc > 3 ? atoi(argv[3]) : LONGEST_S) * TICKS;
 	set(control, &status);
 	status.mask = AUDIT_STATUS_RATE_LIMIT;
 	for (n = 0; n < held; n++)
