@@ -75,6 +75,17 @@ def test_nsid_events(
         _expect(judge, trail, f"user message, {where}", message, wanted)
         _expect(judge, trail, f"login, {where}", _last(trail, "LOGIN"), wanted)
 
+    # When records of that type are excluded, an event goes without, and is there itself.
+    exclude = ("never,exclude", "-F", "msgtype=1341")
+    guest.run(["auditctl", "-a", *exclude]).require()
+    speaking.run(["hostname", "-b", "guest"]).require()
+    judge.expect("errno, excluded", send(speaking.run, "excluded").errno, good="0")
+    trail = auditd.trail()
+    (message,) = [one for one in trail.records if "msg='excluded" in one.text]
+    _expect(judge, trail, "user message, excluded", message, {})
+    _expect(judge, trail, "system call, excluded", _last(trail, "SYSCALL"), {})
+    guest.run(["auditctl", "-d", *exclude]).require()
+
     # What a container sends is a message, whatever it says.
     forged = send(speaking.run, _FORGED)
     judge.expect("errno of a forged text", forged.errno, good="0")

@@ -78,13 +78,18 @@ def test_nsid_lifecycle(
     ns_ids: Callable[..., namespaces.Places],
     places: Callable[[int], namespaces.Places],
 ) -> None:
-    # Given a trail from the boot on, the initial namespaces are in it, once each.
-    born = auditd.trail("records-boot.log").matching(type=NS_INIT, pid=0)
+    # Given a trail from the boot on, the initial namespaces are in it, once each,
+    trail = auditd.trail("records-boot.log")
+    born = trail.matching(type=NS_INIT, pid=0)
     said = {one.fields["ns"]: one.fields["inode"] for one in born}
     initial = places(1)
     judge.expect("initial births", len(born), good=8, broken=0)
     numbers = {kind: initial[kind] for kind in namespaces.KINDS}
     judge.expect("their numbers", _compare(said, numbers), good="right", broken="none")
+    # before anybody has said a word to audit: it was on already.
+    first = min(one.serial for one in trail.matching(type="CONFIG_CHANGE"))
+    early = [one for one in born if one.serial < first]
+    judge.expect("from the boot itself", len(early), good=8, broken=0)
 
     # When one namespace of a kind is made and left,
     truths = {}

@@ -2,7 +2,8 @@
 
 Two features of audit make three states: off, foreign namespaces only (the default) and
 always. Each can be locked, and then neither comes nor goes before the next boot. A container
-cannot touch them. Births and ends of namespaces are recorded in every state.
+cannot touch them. Births and ends of namespaces are recorded in every state. Where audit itself
+is off at boot, the births of the initial namespaces are recorded when it is first switched on.
 """
 
 from __future__ import annotations
@@ -22,10 +23,32 @@ _RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "sethostname", "-k", "nsid
 _INFO, _ALL = 1 << 2, 1 << 3
 
 
-@pytest.mark.scenario(feature=["nsid"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
+# No audit=1: it is off when the guest has booted, and can be switched on.
+@pytest.mark.scenario(
+    feature=["nsid"],
+    config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"],
+    arguments=["audit_backlog_limit=8192"],
+)
 def test_nsid_switch(
-    guest: Guest, judge: Judge, auditd: Any, container: Callable[..., Container]
+    guest: Guest,
+    judge: Judge,
+    daemon: Any,
+    container: Callable[..., Container],
+    places: Callable[[int], namespaces.Places],
 ) -> None:
+    # Given a daemon that has not switched audit on,
+    guest.run(["auditd", "-s", "nochange"]).require()
+    judge.expect("audit at boot", daemon.status().enabled, good=0)
+    # when it is, the initial namespaces are in the trail,
+    guest.run(["auditctl", "-e", "1"]).require()
+    told, initial = _initial(daemon), places(1)
+    right = sorted((kind, initial[kind]) for kind in namespaces.KINDS)
+    judge.expect("initial births", told == right, good=True, broken=False)
+    # and are not when it is switched off and on again.
+    for state in "01":
+        guest.run(["auditctl", "-e", state]).require()
+    judge.expect("and again", len(_initial(daemon)) - len(told), good=0)
+
     guest.run(["auditctl", *_RULE]).require()
     box = container("uts")
     seen = 0
@@ -39,7 +62,7 @@ def test_nsid_switch(
         nonlocal seen
         box.run(["hostname", "-b", "guest"]).require()
         guest.run(["hostname", "-b", "guest"]).require()
-        trail = auditd.trail()
+        trail = daemon.trail()
         calls = trail.matching(type="SYSCALL", key="nsid-switch")[seen:]
         seen += len(calls)
         named = [len(namespaces.infos_of(trail, call)) for call in calls]
@@ -56,7 +79,7 @@ def test_nsid_switch(
     judge.expect("errno of off", change(_INFO, 0), good="0")
     judge.expect("off, and all of nothing is nothing", look(), good=nobody)
     guest.run(["unshare", "--uts", "true"]).require()
-    births = auditd.trail().matching(type=namespaces.NS_INIT, ns="uts")
+    births = daemon.trail().matching(type=namespaces.NS_INIT, ns="uts")
     judge.expect("births while off", len(births) > 2, good=True, broken=False)
     judge.expect("errno of the default", change(_INFO | _ALL, _INFO), good="0")
     judge.expect("the default again", look(), good="container 1, host 0", broken=nobody)
@@ -74,7 +97,7 @@ def test_nsid_switch(
         said = change(mask, features)
         judge.expect(f"errno of {what} when locked", said, good="EPERM", broken="0")
     judge.expect("what is locked stays", look(), good="container 1, host 0", broken=nobody)
-    trail = auditd.trail()
+    trail = daemon.trail()
     for feature, changes in (("ns_info", 3), ("ns_info_all", 3)):
         found = trail.matching(type="FEATURE_CHANGE", feature=feature)
         judge.expect(f"records of changes, {feature}", len(found), good=changes, broken=0)
@@ -82,3 +105,9 @@ def test_nsid_switch(
 
 def _features(guest: Guest) -> str:
     return guest.run(["/run/nsaudit/feature", "get"]).require().stdout.strip()
+
+
+def _initial(daemon: Any) -> list[tuple[str, str]]:
+    """The births that no task caused: kinds and numbers."""
+    born = daemon.trail().matching(type=namespaces.NS_INIT, pid=0)
+    return sorted((one.fields["ns"], one.fields["inode"]) for one in born)
