@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.bench import builds, cost, edits, forks, guests, matrices, suites, trails
+from harness.bench import builds, cost, delivery, edits, forks, guests, matrices, suites, trails
 from harness.bench.figure import Figure, Machine, describe_machine
 from harness.bench.plan import Plan
 from harness.errors import UsageError
@@ -27,13 +27,14 @@ FIGURES: Mapping[str, Callable[[Plan], Iterator[Figure]]] = {
     "units": suites.units,
     "migration": suites.migration,
     "cost": cost.cost,
+    "delivery": delivery.delivery,
     "trail": trails.trail,
     "growth": trails.growth,
 }
 # A first build takes long, and one of virtme-ng's default configuration much longer; so does that
 # of the lane of matrix, and of the tree of edit; migration has kernels of a configuration of its
-# own. cost is about series, trail and growth about a tool: not about the harness.
-_OTHERS = ("build", "cost", "edit", "matrix", "migration", "trail", "growth")
+# own. cost and delivery are about series, trail and growth about a tool: not about the harness.
+_OTHERS = ("build", "cost", "delivery", "edit", "matrix", "migration", "trail", "growth")
 DEFAULT = tuple(name for name in FIGURES if name not in _OTHERS)
 
 

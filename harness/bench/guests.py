@@ -13,7 +13,7 @@ from harness import proc
 from harness.bench.figure import Figure, ratio
 from harness.bench.plan import Plan
 from harness.errors import HarnessError
-from harness.guest import accelerator, vng
+from harness.guest import accelerator, usage, vng
 from harness.guest.boot import start_guest
 from harness.guest.qemu import Machine
 
@@ -100,7 +100,7 @@ def memory(plan: Plan) -> Iterator[Figure]:
     with plan.lab.workspace.scratch() as folder, plan.lab.guest(kernel, folder) as guest:
         # What is read of the root stays in the guest's page cache: fill it.
         guest.run(["find", "/usr", "-type", "f", "-exec", "cat", "{}", "+"], deadline_s=_LIMIT_S)
-        peak = guest.peak_memory_kib / 1024
+        peak = usage.peak_memory_kib(guest) / 1024
         total = guest.get("/proc/meminfo").decode().split()[1]
         guest.end()
     yield Figure(

@@ -26,14 +26,15 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         "figure",
         nargs="*",
         help=f"one of {', '.join(FIGURES)}"
-        " (all but build, cost, edit, matrix, migration, trail, growth)",
+        " (all but build, cost, delivery, edit, matrix, migration, trail, growth)",
     )
     parser.add_argument("--base", default="6.12", help="measure on this base (6.12)")
     parser.add_argument(
         "--stack",
         action="append",
         default=[],
-        help="cost: compare this one with its base (ids); matrix: its last series (nsid)",
+        help="cost: compare this one with its base (ids); delivery: on this one (prototype);"
+        " matrix: its last series (nsid)",
     )
     parser.add_argument(
         "--config", default="default", help="configuration of the kernels (default)"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BootStalled, DeadlineExceeded, GuestLost, HarnessError
-from harness.guest import channel, console, container, polling, qemu
+from harness.guest import channel, console, container, polling, qemu, usage
 from harness.guest.boot import start_guest
 from harness.guest.channel import Decoder, Frame, Kind
 from harness.tests.fake_qemu import REGISTERS, FakeQemu
@@ -205,3 +205,18 @@ def test_polling_ends_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         polling.poll(lambda: 1, lambda _one: False, limit_s=3.0, what="a marker")
     # What is there at the first look needs no time at all.
     assert polling.poll(lambda: 1, lambda one: one == 1, limit_s=0.0, what="one") == 1
+
+
+def test_what_a_guest_needs_is_what_the_host_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "_PROC", tmp_path)
+    with start_guest(machine(), tmp_path / "guest", by=FakeQemu()) as guest:
+        host = tmp_path / str(guest.pid)
+        for thread, said in (("1", "7 1500000000 3\n"), ("2", "9 250000000 1\n"), ("ended", "")):
+            (host / "task" / thread).mkdir(parents=True)
+            if said:
+                (host / "task" / thread / "schedstat").write_text(said)
+        (host / "status").write_text("VmPeak:\t  900 kB\nVmHWM:\t  512 kB\nVmRSS:\t  1 kB\n")
+        assert usage.waited_s(guest) == 1.75
+        assert usage.peak_memory_kib(guest) == 512
