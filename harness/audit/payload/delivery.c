@@ -20,6 +20,8 @@
 
 #define COUNT_MAX	100000
 #define PAUSE_NS	1000000
+/* so that what others send meanwhile is late, and not lost */
+#define ROOM		(64 << 20)
 
 static inline uint64_t now(void)
 {
@@ -70,7 +72,7 @@ int main(int argc, char **argv)
 	static uint64_t took[COUNT_MAX];
 	struct audit_answer answer;
 	unsigned long count, i;
-	int reader, fd;
+	int reader, fd, room = ROOM;
 	uint64_t began;
 	char text[64];
 
@@ -86,7 +88,8 @@ int main(int argc, char **argv)
 	audit_join(reader, &answer);
 	if (answer.err)
 		stop("bind");
-	if (setsockopt(reader, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
+	if (setsockopt(reader, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
+	    setsockopt(reader, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)))
 		stop("setsockopt");
 	for (i = 0; i < count; i++) {
 		snprintf(text, sizeof(text), "delivery-%d-%lu.", getpid(), i);
