@@ -26,8 +26,8 @@ _WAYS = ("close", "exit", "full", "inherited", "network")
 # Five lives each; and where nobody can look at memory.
 _ROUNDS, _SLOW_ROUNDS = 200, 20
 _END_LIMIT_S = 30.0
-# Of a thousand, so that 64 bytes of each would be seen; and how often another thousand may be
-# asked whether that was more than the kernel keeps to be quicker the next time.
+# Of a thousand: 256 bytes that leaked each time left 150 to 400. How often another thousand may be
+# asked whether that was more than what the kernel keeps to be quicker the next time.
 _LEFT_KIB, _TIMES = 60, 4
 _IDLE, _IDLE_BYTES = 200, 4096
 
