@@ -28,9 +28,9 @@ def test_auditns_hundred(guest: Guest, judge: Judge, script: Callable[[str], lis
     if not known:
         return
 
+    many = [*script("many.py"), str(_COUNT), str(_MESSAGES)]
     for state, options in _STATES.items():
         guest.run(["auditctl", *options]).require()
-        many = [*script("many.py"), str(_COUNT), str(_MESSAGES)]
         said = guest.run(many, deadline_s=300.0)
         judge.keep(f"transcript-{state.replace(' ', '-')}.txt", said.stdout + said.stderr)
         lines = [line.split() for line in said.stdout.splitlines()]

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from harness.guest.cgroup import Cgroup
 from harness.guest.machine import Answer, Guest
 from harness.guest.polling import poll
 from harness.scenario import Judge
@@ -28,6 +27,8 @@ _LONG = "15000"
 _MESSAGES = 50
 # For each message that waits a record of at least this many bytes.
 _WAITING, _RECORD = 3000, 1000
+_CGROUP = "/sys/fs/cgroup/flood"
+_INSIDE_IT = ("sh", "-c", f'echo $$ > {_CGROUP}/cgroup.procs && exec "$@"', "sh")
 
 
 def _await_loss(inner: Any, known: int) -> None:
@@ -36,14 +37,14 @@ def _await_loss(inner: Any, known: int) -> None:
     poll(inner.lost, lambda lost: lost > known, limit_s=limit_s, what=f"a loss after {known}")
 
 
-def _charged(cgroup: Cgroup, run: Callable[..., Answer], pid: str) -> int:
+def _charged(guest: Guest, run: Callable[..., Answer], pid: str) -> int:
     """Bytes that are charged to a cgroup for messages of its own that a daemon does not read."""
     run(["auditctl", "-b", str(2 * _WAITING)]).require()
     run(["kill", "-STOP", pid]).require()
-    before = cgroup.charged()
+    before = int(guest.get(f"{_CGROUP}/memory.current"))
     flood = ["/run/nsaudit/send", "--repeat", str(_WAITING), "charged"]
-    run(cgroup.enter(flood), deadline_s=120.0).require()
-    charged = cgroup.charged() - before
+    run([*_INSIDE_IT, *flood], deadline_s=120.0).require()
+    charged = int(guest.get(f"{_CGROUP}/memory.current")) - before
     run(["kill", "-CONT", pid]).require()
     return charged
 
@@ -57,7 +58,9 @@ def test_auditns_queue(
     send: Callable[..., Any],
 ) -> None:
     # Given a container with a daemon that is stopped, and a short queue,
-    cgroup = Cgroup.make(guest, "flood")
+    cgroups = "mount -t cgroup2 cgroup2 /sys/fs/cgroup; cd /sys/fs/cgroup"
+    guest.run(["sh", "-c", f"{cgroups} && echo +memory > cgroup.subtree_control"]).require()
+    guest.run(["mkdir", _CGROUP]).require()
     inner = contained()
     if not inner.expect_start():
         return
@@ -106,8 +109,8 @@ def test_auditns_queue(
     judge.expect("arrived", arrived > 0, good=True)
 
     # What waits is charged to who sent it, other than outside.
-    inside = _charged(cgroup, inner.run, pid)
-    outside = _charged(cgroup, guest.run, str(auditd.status().pid))
+    inside = _charged(guest, inner.run, pid)
+    outside = _charged(guest, guest.run, str(auditd.status().pid))
     judge.note(charged_inside=inside, charged_outside=outside)
     judge.expect("charged inside", inside >= _WAITING * _RECORD, good=True)
     judge.expect("charged outside", outside < _WAITING * _RECORD / 10, good=True)

@@ -12,9 +12,9 @@
  * credentials that it had until then. A message that is sent asks the kernel for
  * its rules or its status, or enables audit. In one call, and linked or not, the
  * last form does nothing, or joins audit's multicast group, and then opens PATH
- * to write, or has a socket of IPv4 know its peer. Prints its pid, and what each operation returned: 0, or the negative
- * errno; and the name of the errno that a message was answered; the exit status
- * is 2 if it could not ask.
+ * to write, or has a socket of IPv4 know its peer. Prints its pid, and what each
+ * operation returned: 0, or the negative errno; and the name of the errno that a
+ * message was answered; the exit status is 2 if it could not ask.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -55,32 +55,22 @@ def kind_of(message: bytes) -> int:
     return kind
 
 
-def tell(
-    link: socket.socket,
-    kind: int,
-    payload: bytes = b"",
-    *,
-    plainly: bool = False,
-    ack: bool = True,
-) -> str:
+def tell(link: socket.socket, kind: int, payload: bytes = b"", *, plainly: bool = False) -> str:
     """Sends a message; the name of the errno that it was answered, or 0.
 
     What is sent ``plainly`` has no address, as by a program that writes to what it takes for
-    its standard output: then who opened the socket counts, too (netlink_ns_capable()). Without
-    ``ack`` no answer is asked for, and what is returned is 0.
+    its standard output: then who opened the socket counts, too (netlink_ns_capable()).
     """
-    flags = _REQUEST | (_ACK if ack else 0)
-    message = struct.pack("=IHHII", 16 + len(payload), kind, flags, 1, 0) + payload
+    head = struct.pack("=IHHII", 16 + len(payload), kind, _REQUEST | _ACK, 1, 0)
     if plainly:
-        link.send(message)
+        link.send(head + payload)
     else:
-        link.sendto(message, (0, 0))
-    while ack:
+        link.sendto(head + payload, (0, 0))
+    while True:
         answer = link.recv(9000)
         if kind_of(answer) == _ERROR:
             code = -struct.unpack_from("=i", answer, 16)[0]
             return errno.errorcode[code] if code else "0"
-    return "0"
 
 
 def status(mask: int, *, enabled: int = 0, pid: int = 0, wait: int = 0) -> bytes:

@@ -109,21 +109,11 @@ static const struct {
 
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
 
-static void put(const char *file, const char *text)
-{
-	ssize_t len = strlen(text);
-	int fd = open(file, O_WRONLY);
-
-	if (fd < 0 || write(fd, text, len) != len)
-		stop(file);
-	close(fd);
-}
-
 static void take_processor(void)
 {
 	struct sched_param priority = { .sched_priority = PRIORITY };
 
-	put(throttle, "-1");
+	put_text(throttle, "-1");
 	if (sched_setscheduler(0, SCHED_FIFO, &priority))
 		stop("sched_setscheduler");
 }
@@ -133,12 +123,8 @@ static void enter(const char *place)
 	int fd;
 
 	if (!strcmp(place, "userns")) {
-		if (unshare(CLONE_NEWUSER))
-			stop("unshare");
-		/* Who has no id there can make no user namespace. */
-		put("/proc/self/setgroups", "deny");
-		put("/proc/self/uid_map", "0 0 1");
-		put("/proc/self/gid_map", "0 0 1");
+		/* who has no id there can make no user namespace */
+		unshare_as_root(CLONE_NEWUSER);
 		return;
 	}
 	fd = open(place, O_RDONLY | O_CLOEXEC);
