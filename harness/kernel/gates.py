@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,12 +187,15 @@ class Inspector:
         ]
         if not names:
             return ()
-        done = proc.run(
-            [folder / "scripts" / "kernel-doc", "-none", "-Wall", *names],
-            cwd=folder,
-            env={"PATH": _HOST_PATH},
-            check=False,
-        )
+
+        def ask(*words: str) -> proc.Completed:
+            script = folder / "scripts" / "kernel-doc"
+            env = {"PATH": _HOST_PATH}
+            return proc.run([script, "-none", *words], cwd=folder, env=env, check=False)
+
+        # Where there is no -Wall yet, as in 6.1, -v tells all that it would.
+        every = "-v" if ask("-Wall", os.devnull).status else "-Wall"
+        done = ask(every, *names)
         said = complaints.parse_warnings(done.stderr)
         if done.status != 0 and not said:
             raise CommandFailed(f"kernel-doc failed: {done.stderr.strip()[-300:]}")

@@ -156,6 +156,21 @@ def test_good_patches_pass_every_gate_and_once_is_enough(bench: Bench) -> None:
     assert len(bench.boots.trees) == 3
 
 
+def test_an_old_kernel_doc_is_asked_for_every_warning_in_its_own_words(bench: Bench) -> None:
+    old = """\
+#!/bin/sh
+case $* in
+*-Wall*) echo 'Argument unknown!'; exit 1 ;;
+*-v*) grep -n undocumented a.c | sed 's/^\\([0-9]*\\):.*/a.c:\\1: warning: undocumented/' >&2 ;;
+esac
+"""
+    (bench.source / "scripts" / "kernel-doc").write_text(old)
+    bench.write(GOOD, add("/* undocumented */\n"))
+    first, second = bench.check()
+    assert first.passed
+    assert failed(second) == {gates.DOC}
+
+
 def test_a_gate_fails_at_the_patch_that_is_to_blame(bench: Bench) -> None:
     bad = {
         "/* ugly */\n": {gates.CHECKPATCH: "WARNING:UGLY: ugly"},
