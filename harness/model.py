@@ -366,14 +366,15 @@ class Fate(StrEnum):
 
     ``KILLED`` by a scenario that shows something else without the hunk; ``STILLBORN`` as it does
     not build; ``EQUIVALENT`` as it is the same kernel; ``NO CODE`` as no kernel has the hunk in
-    it; ``SURVIVED`` as nobody misses the hunk, or ``LISTED`` where it is written down why nobody
-    need.
+    it; ``RECORDED`` as it is written down who missed it, and it was not asked again; ``SURVIVED``
+    as nobody misses the hunk, or ``LISTED`` where it is written down why nobody need.
     """
 
     KILLED = "KILLED"
     STILLBORN = "STILLBORN"
     EQUIVALENT = "EQUIVALENT"
     NO_CODE = "NO CODE"
+    RECORDED = "RECORDED"
     LISTED = "LISTED"
     SURVIVED = "SURVIVED"
 

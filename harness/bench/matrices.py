@@ -89,7 +89,8 @@ def _change(workspace: Workspace, stack: Stack, found: Sequence[Prefix], into: P
     if last is None or before is None:
         raise UsageError(f"{stack.name} does not apply", hint=f"nsaudit patches check {stack.name}")
     tree: Tree = last.source
-    code = hunks.find_hunks(tree, tree.root, last.commit, ["*.c"])
+    changes = hunks.find_hunks(tree, tree.root, last.commit)
+    code = [one for one in changes if hunks.is_in(one, ["*.c"])]
     text = hunks.read_file(tree, last.commit, code[-1].file)
     line = f"\nstatic const int nsaudit_{secrets.token_hex(4)} __maybe_unused;\n"
     with workspace.lock(f"tree-{stack.base.name}"):

@@ -37,6 +37,11 @@ _OURS = (GuestLost, DeadlineExceeded)
 OnOutcome = Callable[[str, Outcome], None]
 
 
+def is_proven(said: str) -> bool:
+    """Whether a build that fails with this will fail again: the source is to blame for it."""
+    return bool(_PROVEN.search(said))
+
+
 class Guests(Protocol):
     """Starts guests for an ``Asker``."""
 
@@ -111,25 +116,32 @@ class Asker:
         wanted = [arm_of(name, revision.stack.name) for name in names]
         return {arm.scenario: found for arm in wanted if (found := self.store.find(key, arm))}
 
+    def build(self, revision: Revision) -> Kernel | Answers:
+        """Its kernel, or what is wrong with the build; that is kept if it will be again."""
+        stack = revision.stack.name
+        if failed := self.recall(revision, (BUILDS,)):
+            why = (failed[BUILDS].signature,)
+            return Answers(gates={BUILDS: why}, known=frozenset({BUILDS}))
+        try:
+            return self.builder.build_revision(revision)
+        except (BuildError, ConfigError) as error:
+            # The cache knows a kernel by its content, wherever and as what it is built next.
+            said = error.message.removeprefix(f"{stack} does not build: ")
+            said = _PLACE.sub("", said)
+            if is_proven(said):
+                self._keep_failure(self.builder.key_of(revision), stack, said)
+            return Answers(gates={BUILDS: (said, error.hint)})
+
     def ask(self, revision: Revision, names: Sequence[str]) -> Answers:
         """What these scenarios say of a revision. Raises what is the host's fault."""
         key = self.builder.key_of(revision)
-        stack = revision.stack.name
-        known = self.recall(revision, (BUILDS, BOOTS, *names))
-        if failed := known.pop(BUILDS, None):
-            return Answers(gates={BUILDS: (failed.signature,)}, known=frozenset({BUILDS}))
+        known = self.recall(revision, (BOOTS, *names))
         before = frozenset(known)
         left = [name for name in names if name not in known]
         if BOOTS not in known or (left and known[BOOTS].outcome is Outcome.PASS):
-            try:
-                kernel = self.builder.build_revision(revision)
-            except (BuildError, ConfigError) as error:
-                # The cache knows a kernel by its content, wherever and as what it is built next.
-                said = error.message.removeprefix(f"{stack} does not build: ")
-                said = _PLACE.sub("", said)
-                if _PROVEN.search(said):
-                    self._keep_failure(key, stack, said)
-                return Answers(gates={BUILDS: (said, error.hint)})
+            kernel = self.build(revision)
+            if isinstance(kernel, Answers):
+                return kernel
             folder = self.store.workspace.new_run()
             if BOOTS not in known:
                 known[BOOTS] = self._boot(key, kernel, folder)

@@ -1,27 +1,30 @@
 """Takes the hunks of a series away, one at a time, until some scenario shows something else.
 
-The scenario that missed the last hunk is asked first, as the likeliest to miss its neighbour, then
-those that missed most, and among these the quickest. The kernels without a hunk are not kept, the
-answers are: what was broken off goes on where it stopped. A configuration is asked about what
-nobody missed under those before it.
+The scenario that missed the hunk before, as the series' record has it, is asked first, or else the
+one that missed the last hunk, as the likeliest to miss its neighbour; then those that missed most,
+and among these the quickest. The kernels without a hunk are not kept, the answers are: what was
+broken off goes on where it stopped. A configuration is asked about what nobody missed under those
+before it. While guests run, the kernel without the next hunk is built.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.cells.asking import BOOTS, BUILDS, Answers, Asker
+from harness.cells.asking import BOOTS, BUILDS, Answers, Asker, is_proven
+from harness.cells.record import Record
 from harness.errors import UsageError
 from harness.kernel import hunks
 from harness.kernel.hunks import Hunk
 from harness.kernel.tree import Revision
 from harness.model import ArmResult, Fate, Mutant, Outcome, Stack
 from harness.questions import Ends
-from harness.workspace import digest, file_digest
+from harness.workspace import Workspace, digest, file_digest
 
 _OURS = (Outcome.ERROR, Outcome.SKIP, Outcome.MISS)
 
@@ -35,6 +38,10 @@ class Findings:
 
     mutants: dict[Hunk, Mutant] = field(default_factory=dict)
     whole: dict[str, Mapping[str, Outcome]] = field(default_factory=dict)
+
+    def take(self, record: Record, found: Iterable[Hunk]) -> None:
+        """Takes over what is written down of hunks, so that nobody is asked about them."""
+        self.mutants |= {one: known for one in found if (known := record.recall(one))}
 
     def left_of(self, found: Iterable[Hunk]) -> list[Hunk]:
         """The hunks of which another configuration may say something else."""
@@ -65,17 +72,27 @@ class Findings:
 class Mutation:
     """One series, what is expected of its scenarios, and who asks them, under one configuration.
 
-    ``at_a_time`` is how many guests run.
+    ``at_a_time`` is how many guests run. ``record`` is read, and told who misses what.
     """
 
     asker: Asker
     whole: Revision
     ends: Mapping[str, Ends]
     at_a_time: int = 1
+    record: Record = field(default_factory=Record)
     _seconds: dict[str, float] = field(default_factory=dict)
     _missed: Counter[str] = field(default_factory=Counter)
     _last: str = ""
     _whole: str = ""
+    _ours: set[str] = field(default_factory=set)
+
+    @property
+    def _config(self) -> str:
+        return self.asker.builder.config
+
+    @property
+    def _workspace(self) -> Workspace:
+        return self.asker.store.workspace
 
     def require_whole(self) -> Mapping[str, Outcome]:
         """What the scenarios show of the whole series. Raises UsageError unless it is expected."""
@@ -94,25 +111,35 @@ class Mutation:
 
     def run(self, found: Iterable[Hunk], findings: Findings) -> Iterator[Mutant]:
         """What became of each hunk, as soon as it is known; it is among the findings then."""
-        for hunk in found:
-            mutant = replace(self._judge(hunk), config=self.asker.builder.config)
-            findings.mutants[hunk] = mutant
-            yield mutant
+        try:
+            with ThreadPoolExecutor(1) as ahead:
+                left = deque(found)
+                coming = ahead.submit(self._prepare, left[0]) if left else None
+                while coming:
+                    hunk, ready = left.popleft(), coming.result()
+                    coming = ahead.submit(self._prepare, left[0]) if left else None
+                    mutant = ready if isinstance(ready, Mutant) else self._ask(hunk, ready)
+                    self._drop(ready)
+                    findings.mutants[hunk] = replace(mutant, config=self._config)
+                    yield findings.mutants[hunk]
+        finally:
+            for key in self._ours:
+                self._workspace.drop("kernel", key)
 
-    def _judge(self, hunk: Hunk) -> Mutant:
+    def _prepare(self, hunk: Hunk) -> Revision | Mutant:
+        """What there is to ask without a hunk, built unless it was asked; or the hunk's fate."""
         if hunk.no_code:
             return _mutant(hunk, Fate.NO_CODE, why=hunk.no_code)
         if not hunks.is_balanced(hunk):
             return _mutant(hunk, Fate.STILLBORN, why="it opens or closes what others do not")
         revision = self._without(hunk)
-        key = self.asker.builder.key_of(revision)
-        workspace = self.asker.store.workspace
-        ours = workspace.find("kernel", key) is None
-        try:
-            return self._ask(hunk, revision)
-        finally:
-            if ours:
-                workspace.drop("kernel", key)
+        known = self.asker.recall(revision, list(self.ends))
+        if len(known) < len(self.ends) and not self._find_red(known):
+            key = self.asker.builder.key_of(revision)
+            if self._workspace.find("kernel", key) is None:
+                self._ours.add(key)
+            self.asker.build(revision)
+        return revision
 
     def _without(self, hunk: Hunk) -> Revision:
         tree, stack = self.whole.source, self.whole.stack
@@ -122,14 +149,17 @@ class Mutation:
         return tree.revision(commit, Stack(name=name, base=stack.base, series=stack.series))
 
     def _ask(self, hunk: Hunk, revision: Revision) -> Mutant:
-        order = self._order()
+        order = self._order(hunk)
         # Whoever was asked first then: one that missed it is enough.
         if red := self._find_red(self.asker.recall(revision, order)):
             return self._kill(hunk, red)
         gates = self.asker.ask(revision, ())
-        if gates.gates.get(BUILDS):
-            return _mutant(hunk, Fate.STILLBORN, why=gates.gates[BUILDS][0])
+        if said := gates.gates.get(BUILDS):
+            if is_proven(said[0]):
+                self.record.note(hunk, self._config, BUILDS)
+            return _mutant(hunk, Fate.STILLBORN, why=said[0])
         if gates.gates.get(BOOTS):
+            self.record.note(hunk, self._config, BOOTS)
             return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(gates))
         if self._is_same(revision):
             return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
@@ -145,6 +175,11 @@ class Mutation:
             return self._kill(hunk, odd)
         return _mutant(hunk, Fate.SURVIVED, why="no scenario shows anything else without it")
 
+    def _drop(self, ready: Revision | Mutant) -> None:
+        """Has the cache forget a kernel that nobody else is going to boot."""
+        if isinstance(ready, Revision) and (key := self.asker.builder.key_of(ready)) in self._ours:
+            self._workspace.drop("kernel", key)
+
     def _find_red(self, arms: Mapping[str, ArmResult]) -> ArmResult | None:
         """One that shows something else than the whole series does, rather one that answers."""
         red = [arm for name, arm in arms.items() if arm.outcome is not self.ends[name].whole]
@@ -155,14 +190,16 @@ class Mutation:
         if arm.outcome not in _OURS:
             self._last = name
             self._missed[name] += 1
+            self.record.note(hunk, self._config, name)
         why = f"{arm.outcome}: {arm.signature}"
         return _mutant(hunk, Fate.KILLED, by=name, why=why, artifacts=arm.artifacts)
 
-    def _order(self) -> Sequence[str]:
+    def _order(self, hunk: Hunk) -> Sequence[str]:
         """The scenarios, the likeliest to miss a hunk first."""
+        first = self.record.who(hunk, self._config) or self._last
 
         def rank(name: str) -> tuple[bool, int, float]:
-            return name != self._last, -self._missed[name], self._seconds[name]
+            return name != first, -self._missed[name], self._seconds[name]
 
         return sorted(self.ends, key=rank)
 
@@ -184,7 +221,7 @@ class Mutation:
             (folder / "same.json").write_text(json.dumps(same))
 
         key = digest(builder.key_of(revision), builder.key_of(self.whole))
-        entry = self.asker.store.workspace.make("same", key, fill)
+        entry = self._workspace.make("same", key, fill)
         return bool(json.loads((entry / "same.json").read_text()))
 
 

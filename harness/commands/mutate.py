@@ -15,8 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import questions
-from harness.cells import mutation, opening
+from harness.cells import mutation, opening, record
 from harness.cells.mutation import Findings, Mutation
+from harness.cells.record import Record
 from harness.commands import output
 from harness.commands.opening import add_jobs, open_lab
 from harness.errors import UsageError
@@ -44,6 +45,15 @@ def add_words(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="configuration of the kernels (default); what nobody misses there goes on to the next",
     )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help=f"write who missed what into {record.MISSED}, beside the patches; it is asked first"
+        " the next time",
+    )
+    parser.add_argument(
+        "--new", action="store_true", help=f"only hunks that {record.MISSED} does not tell of"
+    )
     add_jobs(parser)
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
@@ -55,12 +65,13 @@ def act(options: argparse.Namespace) -> int:
     stack = series.load(PATCHES).stack_of(options.series, options.base)
     last = stack.series[-1]
     excuses = hunks.load_excuses(PATCHES / last.name)
+    missed = Record.load(_home(stack))
     configs = _require_configs(options)
     findings, faults = Findings(), list[str]()
     for config in configs:
         # A guest that is saved pays off when it is forked often, and these are asked once or twice.
         with open_lab(config, cold=True) as (lab, screen):
-            faults += _ask(lab, screen, stack, options, findings, excuses.strays)
+            faults += _ask(lab, screen, stack, options, findings, missed, excuses.strays)
     idle = findings.excuse(excuses.hunks)
     result = MutationResult(
         series=last.name,
@@ -75,6 +86,11 @@ def act(options: argparse.Namespace) -> int:
     if options.json:
         output.write(options.json, shown.render_json(result))
     return 1 if result.survivors or result.faults else 0
+
+
+def _home(stack: Stack) -> Path:
+    """Where the patches of the last series are, and what is written down of them."""
+    return PATCHES / stack.series[-1].name / stack.base.name
 
 
 def _require_configs(options: argparse.Namespace) -> list[str]:
@@ -93,6 +109,7 @@ def _ask(
     stack: Stack,
     options: argparse.Namespace,
     findings: Findings,
+    missed: Record,
     strays: Mapping[str, str],
 ) -> list[str]:
     """Asks one configuration about the hunks that nobody missed before.
@@ -118,6 +135,7 @@ def _ask(
         whole=whole,
         ends=ends,
         at_a_time=options.jobs or capacity.count_guests(host.cores, len(names)),
+        record=missed,
     )
     faults: list[str] = []
     if not findings.whole and not last.has_lane:
@@ -126,9 +144,17 @@ def _ask(
             name: questions.ends_of(name, stack, lab.catalogue) for name in questions.regressions()
         }
         faults += mutation.find_strays(asker, below, whole, every, strays)
-    left = findings.left_of(hunks.find_hunks(tree, below.commit, whole.commit, options.file))
+    changes = hunks.find_hunks(tree, below.commit, whole.commit)
+    found = [one for one in changes if hunks.is_in(one, options.file)]
+    if options.new:
+        findings.take(missed, found)
+    left = findings.left_of(found)
+    if not left:
+        return faults
     screen.step(f"asking the whole series under {config}, and then {len(left)} hunks")
     findings.whole[config] = run.require_whole()
     for number, one in enumerate(run.run(left, findings), 1):
         screen.tell(f"{number} of {len(left)}: {shown.describe(one)}")
+        if options.record:
+            missed.save(_home(stack), changes)
     return faults

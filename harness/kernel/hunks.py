@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,7 +42,8 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 class Hunk:
     """Lines that a series adds from ``line`` on in the file as it leaves it, and those it takes.
 
-    ``no_code`` says why no kernel has them in it; it is empty where one has.
+    ``no_code`` says why no kernel has them in it; it is empty where one has. ``before`` counts
+    the hunks of the file that change the same lines further up.
     """
 
     file: str
@@ -49,6 +51,7 @@ class Hunk:
     added: tuple[str, ...]
     removed: tuple[str, ...] = ()
     no_code: str = ""
+    before: int = 0
 
     @property
     def starts(self) -> str:
@@ -66,8 +69,8 @@ class Hunk:
 
     @property
     def key(self) -> str:
-        """A short name for it, by what it changes and where."""
-        return digest(self.file, str(self.line), *self.added, "", *self.removed)[:8]
+        """A short name for it, by what it changes: the same when others move it."""
+        return digest(self.file, str(self.before), *self.added, "", *self.removed)[:12]
 
     @property
     def text(self) -> str:
@@ -83,29 +86,38 @@ class Hunk:
         return "\n".join([*lines[:first], *self.removed, *lines[first + len(self.added) :]])
 
 
-def find_hunks(tree: Tree, below: str, whole: str, patterns: Sequence[str] = ()) -> list[Hunk]:
-    """The hunks between two commits, in files that match a pattern, if there are any.
+def find_hunks(tree: Tree, below: str, whole: str) -> list[Hunk]:
+    """The hunks between two commits. What is no code is in one piece."""
+    same = Counter[tuple[str, tuple[str, ...], tuple[str, ...]]]()
+    numbered = []
+    for hunk in _find(tree, below, whole):
+        change = hunk.file, hunk.added, hunk.removed
+        numbered.append(replace(hunk, before=same[change]))
+        same[change] += 1
+    return numbered
 
-    What is no code is in one piece.
-    """
+
+def is_in(hunk: Hunk, patterns: Sequence[str]) -> bool:
+    """Whether its file matches one of the patterns, if there are any."""
+    return not patterns or any(fnmatch.fnmatch(hunk.file, one) for one in patterns)
+
+
+def _find(tree: Tree, below: str, whole: str) -> Iterator[Hunk]:
     form = ("--unified=0", "--no-color", "--no-renames", "--no-ext-diff", "--diff-filter=AM")
     said = git(tree.folder, "diff", *form, below, whole)
-    found: list[Hunk] = []
     for part in re.split(r"^diff --git .*$", said, flags=re.MULTILINE)[1:]:
         name = _FILE.search(part)
         if name is None:
             continue
-        if patterns and not any(fnmatch.fnmatch(name[1], one) for one in patterns):
-            continue
         if why := why_no_code(name[1]):
-            found += (replace(hunk, no_code=why) for hunk in parse_hunks(name[1], part, cut=False))
+            for hunk in parse_hunks(name[1], part, cut=False):
+                yield replace(hunk, no_code=why)
             continue
         content = read_file(tree, whole, name[1])
         code = words_of(content)
         for hunk in parse_hunks(name[1], part):
             same = words_of(hunk.taken_from(content)) == code
-            found.append(replace(hunk, no_code=_PROSE) if same else hunk)
-    return found
+            yield replace(hunk, no_code=_PROSE) if same else hunk
 
 
 def read_file(tree: Tree, commit: str, name: str) -> str:
