@@ -79,11 +79,19 @@ class Hunk:
         return "\n".join(lines)
 
     def taken_from(self, content: str) -> str:
-        """The file's content without the hunk."""
+        """The file's content without the hunk.
+
+        Blank lines stand for what it adds, so that what follows keeps its line numbers, which
+        are in a kernel wherever it may warn: it is seen to be the same without a hunk then.
+        """
         lines = content.split("\n")
         first = self.line - 1
         assert tuple(lines[first : first + len(self.added)]) == self.added
-        return "\n".join([*lines[:first], *self.removed, *lines[first + len(self.added) :]])
+        # Within a macro, a blank line would be its end.
+        blank = "\\" if self.added and self.added[-1].endswith("\\") else ""
+        blanks = [blank] * (len(self.added) - len(self.removed))
+        after = lines[first + len(self.added) :]
+        return "\n".join([*lines[:first], *self.removed, *blanks, *after])
 
 
 def find_hunks(tree: Tree, below: str, whole: str) -> list[Hunk]:
