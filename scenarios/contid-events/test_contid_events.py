@@ -131,9 +131,13 @@ def test_contid_events(
         wrap = [word for name in names for word in (_NAMED, name)]
         inmates.append(box.spawn([*wrap, *_READY]))
         guest.wait_until(lambda: b"ready" in inmates[-1].out, 20.0, "a container")
-    for one, good in ((box, "31,32,33,34,^33"), (empty, "nothing")):
+    for one, good, wrap in (
+        (box, "31,32,33,34,^33", []),
+        (box, "31,32,33,34,^33,35", [_NAMED, "35"]),
+        (empty, "nothing", []),
+    ):
         before = len(daemon.trail())
-        one.run(["python3", "-c", _UDP]).require()
+        one.run([*wrap, "python3", "-c", _UDP]).require()
         (event,) = [e for e in daemon.trail()[before:] if _has(e, "NETFILTER_PKT")]
         judge.expect(f"packet among {good}", _subject(event, "NETFILTER_PKT"), good=good)
     (packet,) = [one for one in event.records if one.type == "NETFILTER_PKT"]
