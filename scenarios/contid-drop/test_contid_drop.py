@@ -34,6 +34,8 @@ _ENDS = {
     "first goes first": ("sh", "-c", "(sleep 0.2; true) & exit 0"),
     "in other namespaces": ("unshare", "--net", "--pid", "--mount", "--fork", "true"),
     "a crowd": ("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1 & done; wait"),
+    # The second child would be in a PID namespace whose init, the first, has gone.
+    "a fork that fails": ("unshare", "--pid", "sh", "-c", "/bin/true; /bin/true; exit 0"),
     "threads": ("python3", "-c", "import threading as t; t.Thread(target=print).start()"),
 }
 _AUDITED = 900

@@ -122,8 +122,8 @@ def test_contid_events(
 
     # A packet names all containers of its network namespace, whoever sent it, and those around
     # them; none, where none is there.
-    box, empty = container("net"), container("net")
-    for one in (box, empty):
+    box, empty, other = container("net"), container("net"), container("net")
+    for one in (box, empty, other):
         one.run(["ip", "link", "set", "lo", "up"]).require()
         one.run(["nft", "-f", "-"], given=_PACKETS).require()
     inmates = []
@@ -131,9 +131,14 @@ def test_contid_events(
         wrap = [word for name in names for word in (_NAMED, name)]
         inmates.append(box.spawn([*wrap, *_READY]))
         guest.wait_until(lambda: b"ready" in inmates[-1].out, 20.0, "a container")
+    # One that was named elsewhere is where its tasks have gone, though there are two of them.
+    both = ("sh", "-c", '"$@" & "$@" & wait', "sh")
+    inmates.append(guest.spawn([_NAMED, "36", *both, *other.enter(_READY)]))
+    guest.wait_until(lambda: inmates[-1].out.count(b"ready") == 2, 20.0, "a container that moves")
     for one, good, wrap in (
         (box, "31,32,33,34,^33", []),
         (box, "31,32,33,34,^33,35", [_NAMED, "35"]),
+        (other, "36", []),
         (empty, "nothing", []),
     ):
         before = len(daemon.trail())

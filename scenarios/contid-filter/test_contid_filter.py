@@ -65,6 +65,14 @@ def test_contid_filter(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.expect("auditctl -l", f"{listed.status}{listed.stderr}", good="0")
     guest.run(["auditctl", "-D"]).require()
 
+    # and of which two are two though they differ in the upper half of the id alone,
+    both = [
+        guest.run([_RULE, "add", "exit", "always", "contid", "=", one]).require().stdout.strip()
+        for one in ("41", str(41 + 2**32))
+    ]
+    judge.expect("rules for two containers", both, good=["0", "0"])
+    guest.run(["auditctl", "-D"]).require()
+
     # when things happen under rules on the exit list,
     for op, value in _MATCHES:
         rule = ["contid", op, value, "-S", _SETHOSTNAME, "-k", _key("exit", op, value)]
