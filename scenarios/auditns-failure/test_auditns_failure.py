@@ -23,6 +23,8 @@ _LIMIT_S = 20.0
 _FLOOD = 2000
 _LIMIT = 4
 _ENDS = 20
+# More than the queue has room for.
+_LEAVES = 200
 
 
 def _await_end(guest: Guest, pid: int) -> None:
@@ -40,6 +42,7 @@ def test_auditns_failure(
     auditd: Any,
     contained: Callable[..., Any],
     send: Callable[..., Any],
+    script: Callable[[str], list[str]],
 ) -> None:
     # Given two containers with a daemon, and a program in a namespace below the first one,
     inner, other = contained(), contained()
@@ -86,6 +89,21 @@ def test_auditns_failure(
     judge.expect("ends below it", ends.stdout.strip(), good=str(_ENDS))
     judge.expect("much is kept of them", upper.status().backlog > 3 * _LIMIT, good=False)
     judge.expect("the upper one", guest.run(["kill", "-0", str(upper.box.pid)]).status, good=0)
+
+    # Anybody can leave the groups of listeners, without end: that is the end of nobody, neither
+    # where there is no daemon yet, nor where one may be sent less.
+    third = contained()
+    leave = ["setpriv", "--bounding-set=-all", *script("leave.py"), str(_LEAVES)]
+    third.run(["auditctl", "-e", "1", "-f", "2"]).require()
+    judge.expect("leaving without a daemon", third.run(leave).status, good=0)
+    judge.expect("a daemon after that", third.start().status, good=0)
+    third.run(["auditctl", "-r", "5"]).require()
+    hurry = ["sh", "-c", '"$@" && /run/nsaudit/send told-in-time', "sh", *leave]
+    judge.expect("leaving at a rate", third.run(hurry).status, good=0)
+    judge.expect("not told of that", third.lost() > _LEAVES, good=True)
+    kept = third.trail("third.log").saying("told-in-time")
+    judge.expect("told at that rate", len(kept), good=1)
+    judge.expect("the third one", guest.run(["kill", "-0", str(third.box.pid)]).status, good=0)
 
     # Where its audit is off, the machine is told nothing when the other one ends, either.
     guest.run(["auditctl", "-e", "0"]).require()

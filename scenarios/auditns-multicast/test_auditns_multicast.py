@@ -31,8 +31,8 @@ def test_auditns_multicast(
 ) -> None:
     listener = script("listen.py")
 
-    def ask(run: Callable[..., Answer], *wrap: str) -> str:
-        return run([*wrap, *listener]).require().stdout.strip()
+    def ask(run: Callable[..., Answer], *wrap: str, group: str = "userns") -> str:
+        return run([*wrap, *listener, group]).require().stdout.strip()
 
     # Given two containers with a daemon and rules, and one without,
     inner, other, bare = contained(), contained(), contained()
@@ -43,13 +43,16 @@ def test_auditns_multicast(
         one.run(["auditctl", "-a", "always,exit", "-S", "mkdir", "-k", "made"]).require()
 
     # when people listen in one of them, and outside,
-    def listen(spawn: Callable[..., Job]) -> Job:
-        job = spawn([*listener, _END])
+    def listen(spawn: Callable[..., Job], group: str) -> Job:
+        job = spawn([*listener, group, _END])
         guest.wait_until(lambda: b"\n" in job.out, _LIMIT_S, "a listener")
         return job
 
     places = {"inside": inner, "next door": other, "outside": auditd}
-    jobs = {"inside": listen(inner.box.spawn), "outside": listen(guest.spawn)}
+    jobs = {
+        "inside": listen(inner.box.spawn, "userns"),
+        "outside": listen(guest.spawn, "machine"),
+    }
     for name, place in places.items():
         send(place.run, f"told-{name.replace(' ', '-')}")
         place.run(["mkdir", f"/tmp/made-{name.replace(' ', '-')}"]).require()
@@ -72,9 +75,11 @@ def test_auditns_multicast(
     # Who may not is refused, and the machine is told; who may is told of inside.
     judge.expect("without the capability", ask(inner.run, *_WITHOUT), good="EPERM")
     judge.expect("where there is no audit", ask(bare.run), good="EPERM")
+    # Each record of the machine's would be offered to all that are in its group.
+    judge.expect("the machine's group", ask(inner.run, group="machine"), good="EPERM")
     told = auditd.trail("outside.log").matching(type="EVENT_LISTENER", op="connect")
     denied = [one for one in told if one.get("res") == "0"]
-    judge.expect("refusals, told outside", len(denied), good=3)
+    judge.expect("refusals, told outside", len(denied), good=4)
     judge.expect("listeners, told outside", len(told) - len(denied), good=1)
     inside = inner.trail("inside.log").matching(type="EVENT_LISTENER")
     ways = [(one.get("op"), one.get("res")) for one in inside]
@@ -82,7 +87,7 @@ def test_auditns_multicast(
     judge.expect("listeners, told inside", ways, good=come_and_gone)
 
     # One that leaves in a namespace below has left where it came: the machine is told of its own.
-    joined = inner.run([*listener, "--below"]).require().stdout.strip()
+    joined = inner.run([*listener, "userns", "--below"]).require().stdout.strip()
     judge.expect("to listen, and leave below", joined, good="0")
     inside = inner.trail("inside.log").matching(type="EVENT_LISTENER")[len(ways) :]
     ways = [(one.get("op"), one.get("res")) for one in inside]

@@ -239,6 +239,13 @@ def test_auditns_rulespace(
         shifted.run([*as_user, "mkdir", f"/tmp/made-by-{uid}"]).require()
     calls = [_call(event) for event in _keyed(shifted.trail("shifted.log"), "mine")]
     judge.expect("ids in records", [one.get("uid") for one in calls], good=["1000"])
+    # Who has no id there is like all others that have none, in comparisons as in records.
+    nobodies = ("-F", "arch=b64", "-S", "openat", "-C", "auid=obj_uid", "-k", "nobodies")
+    _add(shifted.run, "always,exit", *nobodies).require()
+    as_admin = ("sh", "-c", 'echo 5000 >/proc/self/loginuid && exec "$@"', "sh")
+    guest.run([*as_admin, *shifted.box.enter(["cat", "/etc/machine-id"])]).require()
+    alike = _made(shifted.trail("shifted.log"), "/etc/machine-id")
+    judge.expect("an admin and an owner without an id", len(alike), good=1)
     judge.expect("a neighbour's rule", len(_keyed(inner.trail("neighbour.log"), "mine")), good=0)
 
     # Locked inside, nothing changes there any more, and all the rest can.

@@ -152,7 +152,7 @@ static void ask(const struct cell *c, const char *tag,
 		lost = audit_ask(fd, UNKNOWN_TYPE, NULL, answer);
 		break;
 	case MULTICAST:
-		audit_join(fd, answer);
+		audit_join(fd, AUDIT_NLGRP_READLOG, answer);
 		break;
 	}
 	if (lost)

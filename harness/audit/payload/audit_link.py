@@ -17,7 +17,8 @@ ADD_RULE, DEL_RULE, LIST_RULES, GET_FEATURE = 1011, 1012, 1013, 1019
 ENABLED, PID, WAIT = 1, 4, 32
 GETPRIORITY = 140  # x86-64
 _NETLINK_AUDIT, _REQUEST, _ACK, _ERROR = 9, 1, 4, 2
-_READLOG = 1
+# The multicast groups: of the machine's records, and of a user namespace's (series auditns).
+READLOG, USERNS = 1, 2
 _EXIT_LIST, _ALWAYS = 4, 2
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -41,11 +42,11 @@ def enter(flags: int) -> None:
         Path("/proc/self", name).write_text(text)
 
 
-def audit_socket(*, listens: bool = False) -> socket.socket:
-    """A socket of audit's; one that listens joins the multicast group."""
+def audit_socket(*, group: int = 0) -> socket.socket:
+    """A socket of audit's, in a multicast group if it shall listen."""
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_AUDIT)
-    if listens:
-        link.bind((0, 1 << (_READLOG - 1)))
+    if group:
+        link.bind((0, 1 << (group - 1)))
     return link
 
 

@@ -206,7 +206,7 @@ static int list_records(void)
 
 	if (reader < 0 || fd < 0)
 		stop("socket");
-	audit_join(reader, &answer);
+	audit_join(reader, AUDIT_NLGRP_READLOG, &answer);
 	if (answer.err)
 		stop("bind");
 	drain(reader, fd, NULL);

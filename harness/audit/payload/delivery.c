@@ -85,7 +85,7 @@ int main(int argc, char **argv)
 	fd = audit_socket();
 	if (reader < 0 || fd < 0)
 		stop("socket");
-	audit_join(reader, &answer);
+	audit_join(reader, AUDIT_NLGRP_READLOG, &answer);
 	if (answer.err)
 		stop("bind");
 	if (setsockopt(reader, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||

@@ -172,12 +172,16 @@ static inline int audit_ask(int fd, unsigned short type, const char *text,
 			      answer);
 }
 
-/* Joins the group that shows every record to readers (CAP_AUDIT_READ). */
-static inline void audit_join(int fd, struct audit_answer *answer)
+/* The group of a user namespace's records, with the series auditns only. */
+#define NLGRP_USERNS	2
+
+/* Joins a group that shows every record to readers (CAP_AUDIT_READ). */
+static inline void audit_join(int fd, unsigned int group,
+			      struct audit_answer *answer)
 {
 	struct sockaddr_nl self = {
 		.nl_family = AF_NETLINK,
-		.nl_groups = 1 << (AUDIT_NLGRP_READLOG - 1),
+		.nl_groups = 1 << (group - 1),
 	};
 
 	answer->how = "bind";
