@@ -127,7 +127,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Holds a named lock; another process that holds it is waited for, and named in the log.
+        """Holds a named lock. Its holder is waited for, and named in the log if not ourselves.
 
         It is flock(2) on a file that stays: the kernel drops it with its holder, however that
         ends, and there is no stale lock to clean up.
@@ -138,7 +138,10 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 handle.seek(0)
-                log.warning("waiting for %s: process %s has it", name, handle.read().strip())
+                holder = handle.read().strip()
+                # Another thread of this process is no news to who started it.
+                if holder != str(os.getpid()):
+                    log.warning("waiting for %s: process %s has it", name, holder)
                 fcntl.flock(handle, fcntl.LOCK_EX)
             handle.truncate(0)
             handle.write(str(os.getpid()))

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import select
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,26 @@ def test_a_second_process_waits_for_the_lock(
         assert f"process {other.pid} has it" in caplog.text
     other.join(10)
     assert other.exitcode == 0
+
+
+def test_a_second_thread_waits_without_a_word(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with workspace.lock("x"):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with workspace.lock("x"):
+            done = pool.submit(second)
+            with pytest.raises(TimeoutError):
+                done.result(0.2)
+            order.append("first")
+        done.result(10)
+    assert order == ["first", "second"]
+    assert "waiting" not in caplog.text
 
 
 def test_what_a_killed_process_left_is_swept(workspace: Workspace) -> None:
