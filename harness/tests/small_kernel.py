@@ -17,6 +17,7 @@ from harness.cells.store import Store, arm_of
 from harness.errors import BuildError, DeadlineExceeded, GuestCrashed
 from harness.kernel import prefixes
 from harness.kernel.build import Builder
+from harness.kernel.hunks import Hunk, find_hunks
 from harness.kernel.prefixes import Prefix
 from harness.kernel.tree import Revision, Tree, export, git, open_tree
 from harness.model import (
@@ -239,6 +240,11 @@ class Lab:
         found = self.split()[number].revision
         assert found
         return found
+
+    def hunks(self) -> list[Hunk]:
+        """The hunks of the whole series."""
+        below, whole = self.revision(0), self.revision(len(self.split()) - 1)
+        return find_hunks(self.open(), below.commit, whole.commit)
 
     def walk(self, *names: str) -> list[MatrixRow]:
         """The rows of a matrix, in the order in which they are known."""

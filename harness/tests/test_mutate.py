@@ -44,14 +44,6 @@ def insert(before: str, text: str) -> Change:
     return change
 
 
-def find(lab: Lab) -> list[Hunk]:
-    prefixes = lab.split()
-    below, whole = (one.revision for one in (prefixes[0], prefixes[-1]))
-    assert below
-    assert whole
-    return hunks.find_hunks(lab.open(), below.commit, whole.commit)
-
-
 class Run:
     """A mutation of the lab's series, and what came of it."""
 
@@ -70,7 +62,7 @@ class Run:
         self.whole = self.mutation.require_whole()
         lab.guests.asked.clear()
         findings = Findings()
-        for _ in self.mutation.run(find(lab), findings):
+        for _ in self.mutation.run(lab.hunks(), findings):
             pass
         self.idle = findings.excuse(unmissed)
         self.mutants = list(findings.mutants.values())
@@ -100,7 +92,7 @@ def test_a_hunk_is_a_change_and_long_additions_go_by_paragraph(lab: Lab) -> None
         lambda old: old.replace("line 30\n", ""),
         insert("line 35", "/* prose */\n\n"),
     )
-    *found, prose = find(lab)
+    *found, prose = lab.hunks()
     assert (prose.starts, prose.no_code) == ("/* prose */", "comments and white space")
     assert not any(one.no_code for one in found)
     assert [(one.line, one.starts) for one in found] == [
@@ -128,7 +120,7 @@ def test_a_hunk_is_a_change_and_long_additions_go_by_paragraph(lab: Lab) -> None
 
 def test_what_is_no_code_is_in_one_piece(lab: Lab) -> None:
     lab.write(lambda _: "one\n\ntwo {\n\n", file="Kconfig")
-    (hunk,) = find(lab)
+    (hunk,) = lab.hunks()
     assert (hunk.starts, len(hunk.added), hunk.no_code) == ("one", 4, "neither C nor assembler")
 
 
@@ -284,7 +276,7 @@ def test_another_configuration_is_asked_what_nobody_missed_under_the_first(lab: 
         asker = dataclasses.replace(lab.asker, builder=builder)
         run = Mutation(asker=asker, whole=whole, ends={name: FEATURE})
         findings.whole[config] = run.require_whole()
-        return [one.fate for one in run.run(findings.left_of(find(lab)), findings)]
+        return [one.fate for one in run.run(findings.left_of(lab.hunks()), findings)]
 
     assert ask("default", "q") == [Fate.KILLED, Fate.SURVIVED, Fate.SURVIVED]
     assert ask("other", "p") == [Fate.KILLED, Fate.SURVIVED]
@@ -355,7 +347,7 @@ def test_a_lost_guest_kills_only_where_nobody_answers(lab: Lab) -> None:
         run = Mutation(asker=lab.asker, whole=whole, ends=ends, at_a_time=2)
         run.require_whole()
         lab.guests.rule = lambda name, said: "ERROR" if (name, said) == ("q", "SYMPTOM") else said
-        killed = next(run.run(find(lab), Findings()))
+        killed = next(run.run(lab.hunks(), Findings()))
         return killed.by, killed.why
 
     lab.write(insert("line 5", "q PASS\n"), insert("line 10", "p PASS\n"))

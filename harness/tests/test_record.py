@@ -14,8 +14,6 @@ from harness.cells.store import Store
 from harness.errors import SeriesError
 from harness.guest.polling import poll
 from harness.jobs import PATCHES
-from harness.kernel import hunks
-from harness.kernel.hunks import Hunk
 from harness.model import Fate, Outcome
 from harness.questions import Ends
 from harness.tests.small_kernel import SOURCE, Lab
@@ -29,11 +27,6 @@ FEATURE = Ends(Outcome.SYMPTOM, Outcome.PASS)
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
-
-
-def find(lab: Lab) -> list[Hunk]:
-    below, whole = lab.revision(0), lab.revision(len(lab.split()) - 1)
-    return hunks.find_hunks(lab.open(), below.commit, whole.commit)
 
 
 def mutation_of(lab: Lab, record: Record, host: str = "host") -> Mutation:
@@ -61,7 +54,7 @@ def test_who_missed_what_is_noted_and_asked_first_the_next_time(lab: Lab) -> Non
     source = SOURCE.replace("line 14\n", "#error\n").replace("line 19\n", "crash\n")
     (lab.root / "linux" / "a.c").write_text(source)
     write(lab, "q PASS", "p PASS", "builds", "boots", "nobody")
-    found, record = find(lab), Record()
+    found, record = lab.hunks(), Record()
     list(mutation_of(lab, record).run(found, Findings()))
     assert [record.who(one, "default") for one in found] == ["q", "p", BUILDS, BOOTS, ""]
     assert record.who(found[0], "other") == ""
@@ -76,7 +69,7 @@ def test_who_missed_what_is_noted_and_asked_first_the_next_time(lab: Lab) -> Non
 
 def test_what_is_recorded_is_not_asked_again(lab: Lab) -> None:
     write(lab, "q PASS", "p PASS", "nobody")
-    found, findings = find(lab), Findings()
+    found, findings = lab.hunks(), Findings()
     record = Record()
     record.note(found[0], "fault", "q")
     record.note(found[1], "default", BUILDS)
@@ -93,21 +86,21 @@ def test_what_is_recorded_is_not_asked_again(lab: Lab) -> None:
 
 def test_a_hunk_that_moves_is_the_same_and_its_like_is_another(lab: Lab) -> None:
     write(lab, "twice", "twice", "once")
-    first, second, third = find(lab)
+    first, second, third = lab.hunks()
     # Each takes another line of the source, but the lines that are added alone are alike.
     assert len({one.key for one in (first, second, third)}) == 3
     lab.write(lambda old: old.replace("line 9\n", "new\nline 9\n").replace("line 14\n", "once\n"))
-    _, moved = find(lab)
+    _, moved = lab.hunks()
     assert (moved.line, moved.key) == (third.line + 1, third.key)
     lab.write(lambda old: old.replace("line 9\n", "x\nline 9\n").replace("line 2\n", "x\nline 2\n"))
-    one, other = find(lab)
+    one, other = lab.hunks()
     assert (one.added, one.removed) == (other.added, other.removed)
     assert one.key != other.key
 
 
 def test_the_file_has_a_table_for_each_configuration_and_no_hunk_that_is_gone(lab: Lab) -> None:
     write(lab, "one", "two", "three")
-    one, two, three = find(lab)
+    one, two, three = lab.hunks()
     record = Record()
     record.note(three, "default", "p")
     record.note(two, "fault", "q")
@@ -143,7 +136,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, message: s
 
 def test_a_guest_that_was_lost_is_not_written_down(lab: Lab) -> None:
     write(lab, "q PASS\np PASS")
-    found, record = find(lab), Record()
+    found, record = lab.hunks(), Record()
     run = mutation_of(lab, record)
     lab.guests.rule = lambda _, said: "ERROR" if said == "SYMPTOM" else said
     (killed,) = run.run(found, Findings())
@@ -153,7 +146,7 @@ def test_a_guest_that_was_lost_is_not_written_down(lab: Lab) -> None:
 
 def test_the_next_kernel_is_built_while_guests_are_asked_of_one(lab: Lab) -> None:
     write(lab, "q PASS", "p PASS")
-    found = find(lab)
+    found = lab.hunks()
     run = mutation_of(lab, Record())
     before = lab.builds()
 
