@@ -305,6 +305,45 @@ static int calls(uint64_t id, unsigned int nth)
 	return 0;
 }
 
+/* A child in a container, and in the process group of another, 0 for its own. */
+static pid_t target(uint64_t id, pid_t group)
+{
+	pid_t pid = child();
+	int fd = open_file(pid, contid, O_WRONLY);
+
+	if (setpgid(pid, group))
+		stop("setpgid");
+	errno = put(fd, decimal(id));
+	if (errno)
+		stop("naming a task");
+	close(fd);
+	return pid;
+}
+
+/*
+ * Two containers by one call, which remembers both. Without memory for another
+ * one that is not signalled, and as the first was, the call succeeds.
+ */
+static int signals(uint64_t id, unsigned int nth)
+{
+	pid_t first = target(id, 0), second = target(id + 1, first);
+	unsigned int left;
+	int err;
+
+	do {
+		unsigned int before = lost();
+
+		arm(nth);
+		err = kill(-first, 0) ? errno : 0;
+		left = disarm();
+		say("signal", nth, !left, err, "-", before);
+		nth++;
+	} while (!left);
+	end(second);
+	end(first);
+	return 0;
+}
+
 static int leave(uint64_t id, unsigned int nth)
 {
 	(void)id;
@@ -350,6 +389,8 @@ int main(int argc, char **argv)
 	apart(rules, id++, 1);
 	contained(messages, id++, 1);
 	contained(calls, id++, 1);
+	apart(signals, id++, 1);
+	id++;
 	repeat(exits, id++);
 	return 0;
 }

@@ -1,9 +1,9 @@
 """Does what concerns a container hold together while the kernel runs out of memory?
 
-A program in the guest names tasks, delegates, has children, changes namespaces, adds rules,
-sends messages, makes audited calls and exits, and each of its allocations in the kernel fails
-in turn. Either a thing is done as a whole or not at all; the errno says which; it can be done
-afterwards; and a record that is missing was counted as lost.
+A program in the guest names tasks, delegates, has children, changes namespaces, adds rules, sends
+messages, makes audited calls, signals two containers at once and exits, and each of its
+allocations in the kernel fails in turn. Either a thing is done as a whole or not at all; the
+errno says which; it can be done afterwards; and a record that is missing was counted as lost.
 
 Another writes to the files of a task that is reaped, and its parent with it, while the kernel
 waits for what is written: KASAN sees it when the parent is looked at then.
@@ -25,7 +25,10 @@ from harness.scenario import Judge
 
 _FIRST = 4700
 # In the order in which the program takes its ids.
-_NAMED = ("set", "fork", "clone", "setns", "rule", "message", "call", "exit")
+_NAMED = (
+    *("set", "fork", "clone", "setns", "rule", "message", "call"),
+    *("signal", "signal-second", "exit"),
+)
 _IDS = {step: str(_FIRST + number) for number, step in enumerate(_NAMED)}
 # What each step may be told, and for each answer in what state it may leave things. ENOBUFS
 # says that there was no answer, whatever was done (netlink(7)).
@@ -38,9 +41,10 @@ _STATES: dict[str, dict[str, tuple[str, ...]]] = {
     "rule": {"0": ("there",), "ENOMEM": ("absent",), "ENOBUFS": ("there", "absent")},
     "message": {"0": ("-",), "ENOMEM": ("-",), "ENOBUFS": ("-",)},
     "call": {"0": ("-",)},
+    "signal": {"0": ("-",)},
     "exit": {"0": ("-",)},
 }
-_RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "getpriority,clone", "-k", "fault")
+_RULE = ("-a", "always,exit", "-F", "arch=b64", "-S", "getpriority,clone,kill", "-k", "fault")
 _LIMIT_S = 90.0
 
 
