@@ -132,27 +132,33 @@ class Asker:
                 self._keep_failure(self.builder.key_of(revision), stack, said)
             return Answers(gates={BUILDS: (said, error.hint)})
 
-    def ask(self, revision: Revision, names: Sequence[str]) -> Answers:
-        """What these scenarios say of a revision. Raises what is the host's fault."""
+    def ask(self, revision: Revision, names: Sequence[str], *, straight: bool = False) -> Answers:
+        """What these scenarios say of a revision. Raises what is the host's fault.
+
+        With ``straight`` it is not booted before, to see whether it can be: one that cannot has
+        crashed, or was waited for, in every scenario.
+        """
         key = self.builder.key_of(revision)
         known = self.recall(revision, (BOOTS, *names))
         before = frozenset(known)
         left = [name for name in names if name not in known]
-        if BOOTS not in known or (left and known[BOOTS].outcome is Outcome.PASS):
+        boots_first = not straight and BOOTS not in known
+        if boots_first or (left and _may_boot(known)):
             kernel = self.build(revision)
             if isinstance(kernel, Answers):
                 return kernel
             folder = self.store.workspace.new_run()
-            if BOOTS not in known:
+            if boots_first:
                 known[BOOTS] = self._boot(key, kernel, folder)
-            if left and known[BOOTS].outcome is Outcome.PASS:
+            if left and _may_boot(known):
                 known |= self._ask(key, kernel, left, folder)
-        boots = known.pop(BOOTS)
-        if boots.outcome is not Outcome.PASS:
+        boots = known.pop(BOOTS, None)
+        if boots and boots.outcome is not Outcome.PASS:
             why = (boots.signature, f"its console: {boots.artifacts}/console.log")
             return Answers(gates={BUILDS: (), BOOTS: why}, known=before)
         arms = {name: known[name] for name in names}
-        return Answers(gates={BUILDS: (), BOOTS: ()}, arms=arms, known=before)
+        reached = (BUILDS, BOOTS) if boots else (BUILDS,)
+        return Answers(gates=dict.fromkeys(reached, ()), arms=arms, known=before)
 
     def _boot(self, key: str, kernel: Kernel, run: Path) -> ArmResult:
         arm = arm_of(BOOTS, kernel.stack)
@@ -188,3 +194,8 @@ class Asker:
         result = ArmResult(arm=arm_of(BUILDS, stack), outcome=Outcome.FAIL, signature=said)
         scenario.store_result(run, result)
         self.store.keep(key, run, result)
+
+
+def _may_boot(known: Mapping[str, ArmResult]) -> bool:
+    """Whether the kernel booted, or nobody has seen yet whether it does."""
+    return BOOTS not in known or known[BOOTS].outcome is Outcome.PASS

@@ -151,26 +151,30 @@ class Mutation:
     def _ask(self, hunk: Hunk, revision: Revision) -> Mutant:
         order = self._order(hunk)
         # Whoever was asked first then: one that missed it is enough.
-        if red := self._find_red(self.asker.recall(revision, order)):
+        known = self.asker.recall(revision, order)
+        if red := self._find_red(known):
             return self._kill(hunk, red)
-        gates = self.asker.ask(revision, ())
-        if said := gates.gates.get(BUILDS):
-            if is_proven(said[0]):
+        built = None if len(known) == len(order) else self.asker.build(revision)
+        if isinstance(built, Answers):
+            (said, *_) = built.gates[BUILDS]
+            if is_proven(said):
                 self.record.note(hunk, self._config, BUILDS)
-            return _mutant(hunk, Fate.STILLBORN, why=said[0])
-        if gates.gates.get(BOOTS):
-            self.record.note(hunk, self._config, BOOTS)
-            return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(gates))
+            return _mutant(hunk, Fate.STILLBORN, why=said)
         if self._is_same(revision):
             return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
         odd: ArmResult | None = None
         for names in self._batches(order):
-            arms = self.asker.ask(revision, names).arms
-            red = self._find_red(arms)
+            # Nearly all boot, and who is asked sees those that do not.
+            red = self._find_red(self.asker.ask(revision, names, straight=True).arms)
             # A guest that was lost tells less than one that answers.
             if red and red.outcome not in _OURS:
                 return self._kill(hunk, red)
-            odd = odd or red
+            if red and not odd:
+                gates = self.asker.ask(revision, ())
+                if not gates.runs:
+                    self.record.note(hunk, self._config, BOOTS)
+                    return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(gates))
+                odd = red
         if odd:
             return self._kill(hunk, odd)
         return _mutant(hunk, Fate.SURVIVED, why="no scenario shows anything else without it")

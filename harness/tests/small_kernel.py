@@ -74,16 +74,14 @@ class PaperGuests:
     def ask(
         self, kernel: Kernel, names: Sequence[str], folder: Path, on_outcome: OnOutcome
     ) -> None:
-        said = {
-            words[0]: words[1]
-            for line in kernel.vmlinux.read_text().splitlines()
-            if len(words := line.split()) == 2
-        }
+        text = kernel.vmlinux.read_text()
+        said = {words[0]: words[1] for line in text.splitlines() if len(words := line.split()) == 2}
+        default = "CRASH" if "crash" in text else "ERROR" if "hang" in text else "SYMPTOM"
         for name in names:
             self.fail()
             self.asked.append((kernel.stack, name))
             arm = arm_of(name, kernel.stack)
-            outcome = Outcome(self.rule(name, said.get(name, "SYMPTOM")))
+            outcome = Outcome(self.rule(name, said.get(name, default)))
             (folder / arm.folder).mkdir()
             (folder / arm.folder / "records.log").write_text(kernel.stack)
             (folder / arm.folder / "reproduce").write_text("#!/bin/sh\n")
