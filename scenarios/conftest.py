@@ -148,6 +148,7 @@ def payloads(request: pytest.FixtureRequest) -> tuple[Path, ...]:
         audit / "reader.c",
         audit / "rule.c",
         audit / "send.c",
+        audit / "uring.c",
         PROJECT / "harness/guest/payload/syslog.c",
         *sorted(request.path.parent.glob("*.c")),
     )
