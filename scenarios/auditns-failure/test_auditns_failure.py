@@ -23,8 +23,9 @@ _LIMIT_S = 20.0
 _FLOOD = 2000
 _LIMIT = 4
 _ENDS = 20
-# More than the queue has room for.
+# More than the queue has room for, and more than that and the socket of a daemon.
 _LEAVES = 200
+_MANY_LEAVES = 2000
 
 
 def _await_end(guest: Guest, pid: int) -> None:
@@ -93,7 +94,8 @@ def test_auditns_failure(
     # Anybody can leave the groups of listeners, without end: that is the end of nobody, neither
     # where there is no daemon yet, nor where one may be sent less.
     third = contained()
-    leave = ["setpriv", "--bounding-set=-all", *script("leave.py"), str(_LEAVES)]
+    without_rights = ["setpriv", "--bounding-set=-all", *script("leave.py")]
+    leave = [*without_rights, str(_LEAVES)]
     third.run(["auditctl", "-e", "1", "-f", "2"]).require()
     judge.expect("leaving without a daemon", third.run(leave).status, good=0)
     judge.expect("a daemon after that", third.start().status, good=0)
@@ -103,6 +105,19 @@ def test_auditns_failure(
     judge.expect("not told of that", third.lost() > _LEAVES, good=True)
     kept = third.trail("third.log").saying("told-in-time")
     judge.expect("told at that rate", len(kept), good=1)
+
+    # Nor is it while the daemon does not read, where others find room, or when that ends.
+    third.run(["auditctl", "-r", "0"]).require()
+    pid = str(third.status().pid)
+    third.run(["kill", "-STOP", pid]).require()
+    many = third.run([*without_rights, str(_MANY_LEAVES)])
+    judge.expect("leaving while nobody reads", many.status, good=0)
+    judge.expect("room for others", third.run(["/run/nsaudit/send", "told-later"]).status, good=0)
+    third.run(["kill", "-KILL", pid]).require()
+    guest.wait_until(lambda: third.status().pid == 0, _LIMIT_S, "the end of the daemon")
+    judge.expect("the next daemon", third.start().status, good=0)
+    kept = third.trail("third-again.log").saying("told-later")
+    judge.expect("told to the next daemon", len(kept), good=1)
     judge.expect("the third one", guest.run(["kill", "-0", str(third.box.pid)]).status, good=0)
 
     # Where its audit is off, the machine is told nothing when the other one ends, either.
