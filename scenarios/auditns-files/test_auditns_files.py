@@ -50,6 +50,17 @@ call = ctypes.CDLL(None, use_errno=True).syscall
 failed = call(316, -100, b"/srv/pair/g", -100, b"/srv/pair/f", 2)
 print(errno.errorcode[ctypes.get_errno()] if failed else 0)
 """
+# Two files so far down that overlayfs has more to do than 64 files to copy one of them up.
+_STACK = """
+cd /run && mkdir -p stack/lower stack/upper stack/work stack/merged
+for top in a b
+do
+	mkdir -p stack/lower/$top/1/2/3/4/5/6/7/8
+	touch stack/lower/$top/1/2/3/4/5/6/7/8/file
+done
+cd stack
+mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
+"""
 # The numbers of what three rules are about: a directory, a file in it, and a program.
 _NUMBERS = ("stat", "--format=%d:%i")
 
@@ -69,6 +80,7 @@ def test_auditns_files(
     guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
 ) -> None:
     # Given a container with a daemon that watches a file, which is not there yet,
+    guest.run(["sh", "-ec", _STACK]).require()
     inner = contained()
     run = inner.run
     if not inner.expect_start():
@@ -130,7 +142,13 @@ def test_auditns_files(
     deleted = run(["auditctl", "-W", *lost])
     judge.expect("deleting its rule", deleted.status, good=0)
 
-    for more in (_expect_moved, _expect_exchanged, _expect_unmounted, _expect_slashes):
+    for more in (
+        _expect_moved,
+        _expect_exchanged,
+        _expect_unmounted,
+        _expect_slashes,
+        _expect_copied,
+    ):
         # An event has the key of the first rule that asks for it.
         run(["auditctl", "-D"]).require()
         more(judge, inner)
@@ -223,3 +241,19 @@ def _expect_slashes(judge: Judge, inner: Any) -> None:
         told = inner.trail(f"folder-{len(slashes)}.log").commands("folder")
         judge.expect(f"told of folder{slashes}", told[done:], good=_FOLDER_TOLD)
         done = len(told)
+
+
+def _expect_copied(judge: Judge, inner: Any) -> None:
+    """A call for which a file is copied up with all directories above it is told, and not lost."""
+    inner.run(["auditctl", "-a", "always,exit", "-S", "fchmodat", "-k", "copied"]).require()
+    for where, top in (("without rules outside", "a"), ("with rules outside", "b")):
+        if top == "b":
+            rule = ("always,exit", "-S", "mkdir,fchmodat", "-k", "outside")
+            inner.guest.run(["auditctl", "-a", *rule]).require()
+        file = f"/run/stack/merged/{top}/1/2/3/4/5/6/7/8/file"
+        lost, known = inner.lost(), len(_keyed(inner.trail("copying.log"), "copied"))
+        inner.run(["chmod", "640", file]).require()
+        (event,) = _keyed(inner.trail("copied.log"), "copied")[known:]
+        judge.expect(f"copied up {where}", _kinds_of(event, file), good=["NORMAL"])
+        judge.expect(f"lost of that {where}", inner.lost() - lost, good=0)
+    inner.guest.run(["auditctl", "-D"]).require()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness.guest.cgroups import MemoryCgroup, make_memory_cgroup
 from harness.guest.machine import Answer, Guest
 from harness.guest.polling import poll
 from harness.scenario import Judge
@@ -27,8 +28,6 @@ _LONG = "15000"
 _MESSAGES = 50
 # For each message that waits a record of at least this many bytes.
 _WAITING, _RECORD = 3000, 1000
-_CGROUP = "/sys/fs/cgroup/flood"
-_INSIDE_IT = ("sh", "-c", f'echo $$ > {_CGROUP}/cgroup.procs && exec "$@"', "sh")
 
 
 def _await_loss(inner: Any, known: int) -> None:
@@ -37,14 +36,14 @@ def _await_loss(inner: Any, known: int) -> None:
     poll(inner.lost, lambda lost: lost > known, limit_s=limit_s, what=f"a loss after {known}")
 
 
-def _charged(guest: Guest, run: Callable[..., Answer], pid: str) -> int:
+def _charged(payer: MemoryCgroup, run: Callable[..., Answer], pid: str) -> int:
     """Bytes that are charged to a cgroup for messages of its own that a daemon does not read."""
     run(["auditctl", "-b", str(2 * _WAITING)]).require()
     run(["kill", "-STOP", pid]).require()
-    before = int(guest.get(f"{_CGROUP}/memory.current"))
+    before = payer.charged
     flood = ["/run/nsaudit/send", "--repeat", str(_WAITING), "charged"]
-    run([*_INSIDE_IT, *flood], deadline_s=120.0).require()
-    charged = int(guest.get(f"{_CGROUP}/memory.current")) - before
+    run(payer.enter(flood), deadline_s=120.0).require()
+    charged = payer.charged - before
     run(["kill", "-CONT", pid]).require()
     return charged
 
@@ -58,9 +57,7 @@ def test_auditns_queue(
     send: Callable[..., Any],
 ) -> None:
     # Given a container with a daemon that is stopped, and a short queue,
-    cgroups = "mount -t cgroup2 cgroup2 /sys/fs/cgroup; cd /sys/fs/cgroup"
-    guest.run(["sh", "-c", f"{cgroups} && echo +memory > cgroup.subtree_control"]).require()
-    guest.run(["mkdir", _CGROUP]).require()
+    payer = make_memory_cgroup(guest, "flood")
     inner = contained()
     if not inner.expect_start():
         return
@@ -109,8 +106,8 @@ def test_auditns_queue(
     judge.expect("arrived", arrived > 0, good=True)
 
     # What waits is charged to who sent it, other than outside.
-    inside = _charged(guest, inner.run, pid)
-    outside = _charged(guest, guest.run, str(auditd.status().pid))
+    inside = _charged(payer, inner.run, pid)
+    outside = _charged(payer, guest.run, str(auditd.status().pid))
     judge.note(charged_inside=inside, charged_outside=outside)
     judge.expect("charged inside", inside >= _WAITING * _RECORD, good=True)
     judge.expect("charged outside", outside < _WAITING * _RECORD / 10, good=True)
