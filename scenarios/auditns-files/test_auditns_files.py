@@ -50,10 +50,10 @@ call = ctypes.CDLL(None, use_errno=True).syscall
 failed = call(316, -100, b"/srv/pair/g", -100, b"/srv/pair/f", 2)
 print(errno.errorcode[ctypes.get_errno()] if failed else 0)
 """
-# Two files so far down that overlayfs has more to do than 64 files to copy one of them up.
+# Places so far down that overlayfs has more to do than 64 files to copy up what leads there.
 _STACK = """
 cd /run && mkdir -p stack/lower stack/upper stack/work stack/merged
-for top in a b
+for top in a b c d
 do
 	mkdir -p stack/lower/$top/1/2/3/4/5/6/7/8
 	touch stack/lower/$top/1/2/3/4/5/6/7/8/file
@@ -61,6 +61,7 @@ done
 cd stack
 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
 """
+_DEEP = "/run/stack/merged/{top}/1/2/3/4/5/6/7/8/{name}"
 # The numbers of what three rules are about: a directory, a file in it, and a program.
 _NUMBERS = ("stat", "--format=%d:%i")
 
@@ -244,16 +245,21 @@ def _expect_slashes(judge: Judge, inner: Any) -> None:
 
 
 def _expect_copied(judge: Judge, inner: Any) -> None:
-    """A call for which a file is copied up with all directories above it is told, and not lost."""
-    inner.run(["auditctl", "-a", "always,exit", "-S", "fchmodat", "-k", "copied"]).require()
-    for where, top in (("without rules outside", "a"), ("with rules outside", "b")):
-        if top == "b":
-            rule = ("always,exit", "-S", "mkdir,fchmodat", "-k", "outside")
+    """A call that copies up all directories on the way is told, and counts as no loss."""
+    calls = "fchmodat,mkdir"
+    inner.run(["auditctl", "-a", "always,exit", "-S", calls, "-k", "copied"]).require()
+    for where, tops in (("without rules outside", "ab"), ("with rules outside", "cd")):
+        if tops == "cd":
+            rule = ("always,exit", "-S", calls, "-k", "outside")
             inner.guest.run(["auditctl", "-a", *rule]).require()
-        file = f"/run/stack/merged/{top}/1/2/3/4/5/6/7/8/file"
-        lost, known = inner.lost(), len(_keyed(inner.trail("copying.log"), "copied"))
-        inner.run(["chmod", "640", file]).require()
-        (event,) = _keyed(inner.trail("copied.log"), "copied")[known:]
-        judge.expect(f"copied up {where}", _kinds_of(event, file), good=["NORMAL"])
-        judge.expect(f"lost of that {where}", inner.lost() - lost, good=0)
+        for top, name, act, kind in zip(
+            tops, ("file", "new"), (["chmod", "640"], ["mkdir"]), ("NORMAL", "CREATE"), strict=True
+        ):
+            path = _DEEP.format(top=top, name=name)
+            lost, known = inner.lost(), len(_keyed(inner.trail("copying.log"), "copied"))
+            inner.run([*act, path]).require()
+            (event,) = _keyed(inner.trail("copied.log"), "copied")[known:]
+            what = f"{act[0]} {where}"
+            judge.expect(f"told of {what}", _kinds_of(event, path), good=[kind])
+            judge.expect(f"lost of {what}", inner.lost() - lost, good=0)
     inner.guest.run(["auditctl", "-D"]).require()

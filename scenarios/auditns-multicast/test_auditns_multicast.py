@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.guest.machine import Answer, Guest, Job
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _WITHOUT = ("setpriv", "--bounding-set=-audit_read")
@@ -94,3 +95,16 @@ def test_auditns_multicast(
     judge.expect("who leaves below, told inside", ways, good=come_and_gone)
     left = auditd.trail("outside.log").matching(type="EVENT_LISTENER", op="disconnect")
     judge.expect("those that left, told outside", len(left), good=1)
+
+    # Who joins while there is no daemon is told to the next one. (libaudit may take the first
+    # record for an answer to the daemon's registration, and drop it.)
+    inner.run(["kill", "-KILL", str(inner.status().pid)]).require()
+    limit_s = _LIMIT_S * guest.scale
+    poll(lambda: inner.status().pid, lambda pid: pid == 0, limit_s=limit_s, what="its end")
+    known = len(inside) + len(come_and_gone)
+    for _ in range(2):
+        judge.expect("to listen without a daemon", ask(inner.run), good="0")
+    judge.expect("the next daemon", inner.start().status, good=0)
+    inside = inner.trail("inside-again.log").matching(type="EVENT_LISTENER")[known:]
+    ways = sorted({(str(one.get("op")), str(one.get("res"))) for one in inside})
+    judge.expect("who joins, told to the next daemon", ways, good=[("connect", "1")])
