@@ -162,6 +162,8 @@ class Mutation:
             return _mutant(hunk, Fate.STILLBORN, why=said)
         if self._is_same(revision):
             return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
+        if self.record.who(hunk, self._config) == BOOTS and (dead := self._boot(hunk, revision)):
+            return dead
         odd: ArmResult | None = None
         for names in self._batches(order):
             # Nearly all boot, and who is asked sees those that do not.
@@ -170,14 +172,20 @@ class Mutation:
             if red and red.outcome not in _OURS:
                 return self._kill(hunk, red)
             if red and not odd:
-                gates = self.asker.ask(revision, ())
-                if not gates.runs:
-                    self.record.note(hunk, self._config, BOOTS)
-                    return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(gates))
+                if dead := self._boot(hunk, revision):
+                    return dead
                 odd = red
         if odd:
             return self._kill(hunk, odd)
         return _mutant(hunk, Fate.SURVIVED, why="no scenario shows anything else without it")
+
+    def _boot(self, hunk: Hunk, revision: Revision) -> Mutant | None:
+        """What became of a hunk without which the kernel does not boot."""
+        gates = self.asker.ask(revision, ())
+        if gates.runs:
+            return None
+        self.record.note(hunk, self._config, BOOTS)
+        return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(gates))
 
     def _drop(self, ready: Revision | Mutant) -> None:
         """Has the cache forget a kernel that nobody else is going to boot."""

@@ -76,12 +76,12 @@ class PaperGuests:
     ) -> None:
         text = kernel.vmlinux.read_text()
         said = {words[0]: words[1] for line in text.splitlines() if len(words := line.split()) == 2}
-        default = "CRASH" if "crash" in text else "ERROR" if "hang" in text else "SYMPTOM"
+        never = "CRASH" if "crash" in text else "ERROR" if "hang" in text else ""
         for name in names:
             self.fail()
             self.asked.append((kernel.stack, name))
             arm = arm_of(name, kernel.stack)
-            outcome = Outcome(self.rule(name, said.get(name, default)))
+            outcome = Outcome(self.rule(name, never or said.get(name, "SYMPTOM")))
             (folder / arm.folder).mkdir()
             (folder / arm.folder / "records.log").write_text(kernel.stack)
             (folder / arm.folder / "reproduce").write_text("#!/bin/sh\n")

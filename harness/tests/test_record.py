@@ -51,14 +51,16 @@ def write(lab: Lab, *lines: str) -> None:
 
 
 def test_who_missed_what_is_noted_and_asked_first_the_next_time(lab: Lab) -> None:
-    source = SOURCE.replace("line 14\n", "#error\n").replace("line 19\n", "crash\n")
+    source = SOURCE.replace("line 14\n", "#error\n").replace("line 19\n", "hang\n")
     (lab.root / "linux" / "a.c").write_text(source)
     write(lab, "q PASS", "p PASS", "builds", "boots", "nobody")
     found, record = lab.hunks(), Record()
     list(mutation_of(lab, record).run(found, Findings()))
     assert [record.who(one, "default") for one in found] == ["q", "p", BUILDS, BOOTS, ""]
     assert record.who(found[0], "other") == ""
-    assert [name for _, name in lab.guests.asked] == ["q", "q", "p", "p", "q"]
+    # The whole series was booted, and the one that hangs, after it was asked one scenario.
+    assert [name for _, name in lab.guests.asked] == ["q", "q", "p", "p", "p", "q"]
+    assert len(lab.guests.booted) == 2
 
     record.save(lab.home, found)
     again = Record.load(lab.home)
