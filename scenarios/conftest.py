@@ -201,6 +201,16 @@ class Daemon:
         """Starts it; it returns when the daemon has told the kernel its pid, or could not."""
         return self.run([*wrap, "auditd"])
 
+    def kill(self) -> None:
+        """Kills it, stopped or not; it returns when the kernel has no daemon any more."""
+        self.run(["kill", "-KILL", str(self.status().pid)]).require()
+        poll(
+            lambda: self.status().pid,
+            lambda pid: pid == 0,
+            limit_s=_SYNC_LIMIT_S * self.guest.scale,
+            what="the end of auditd",
+        )
+
     def expect_start(self, what: str = "auditd in the container") -> bool:
         """Starts it where a good kernel has it run and a broken one has it exit; if it runs."""
         runs = self.start().status == 0

@@ -94,6 +94,15 @@ class Event:
     time_s: float
     records: tuple[Record, ...]
 
+    @property
+    def containers(self) -> dict[str, str]:
+        """The lists of its CONTAINER_ID records, by the numbers that other records refer to."""
+        return {
+            str(one.get("record")): str(one.get("contid"))
+            for one in self.records
+            if one.type == "CONTAINER_ID"
+        }
+
 
 def parse_record(line: str) -> Record:
     """The record of one line without its newline; never raises."""

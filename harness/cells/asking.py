@@ -89,7 +89,7 @@ class Answers:
     """What came of asking one revision.
 
     ``gates`` are those that were reached, ``BUILDS`` and ``BOOTS``, each with what is wrong;
-    ``arms`` is empty unless both were passed. ``known`` names what was answered before.
+    ``arms`` is empty unless all of these were passed. ``known`` names what was answered before.
     """
 
     gates: Mapping[str, tuple[str, ...]]

@@ -369,3 +369,12 @@ def test_an_older_status_has_no_wait_times() -> None:
 def test_what_is_no_status_is_an_error(text: str) -> None:
     with pytest.raises(HarnessError, match="auditctl -s does not give"):
         parse_status(text)
+
+
+def test_an_event_has_its_containers_by_their_numbers() -> None:
+    (event,) = Trail.parse(
+        "type=SYSCALL msg=audit(1.000:7): syscall=62 record=1\n"
+        "type=UNKNOWN[1340] msg=audit(1.000:7): record=1 contid=52\n"
+        "type=UNKNOWN[1340] msg=audit(1.000:7): record=2 contid=8,^7\n"
+    )
+    assert event.containers == {"1": "52", "2": "8,^7"}

@@ -123,8 +123,7 @@ def test_auditns_failure(
     # Nor is it where the daemon does not read, and ends: they fill half of the queue, and what
     # others fill the rest with, and one more, is kept for the next daemon.
     third.run(["auditctl", "-r", "0", "-b", str(_ROOM), "--backlog_wait_time", "0"]).require()
-    pid = str(third.status().pid)
-    third.run(["kill", "-STOP", pid]).require()
+    third.run(["kill", "-STOP", str(third.status().pid)]).require()
 
     def leave_once_more() -> bool:
         """Whether nothing of that went into the daemon's socket, each of which had it asked."""
@@ -138,7 +137,7 @@ def test_auditns_failure(
     rest = _ROOM - _ROOM // 2 + 1
     others = third.run(["/run/nsaudit/send", "--repeat", str(rest), "told-later"])
     judge.expect("others", others.status, good=0)
-    third.run(["kill", "-KILL", pid]).require()
+    third.kill()
     judge.expect("the next daemon", third.start().status, good=0)
     kept = third.trail("third-again.log").saying("told-later")
     # libaudit may take the first one for an answer to the daemon's registration, and drop it.

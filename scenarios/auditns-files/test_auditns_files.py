@@ -62,6 +62,8 @@ cd stack
 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
 """
 _DEEP = "/run/stack/merged/{top}/1/2/3/4/5/6/7/8/{name}"
+# What is done in a place, and what its call does to the path.
+_COPIES = ((["chmod", "640"], "file", "NORMAL"), (["mkdir"], "new", "CREATE"))
 # The numbers of what three rules are about: a directory, a file in it, and a program.
 _NUMBERS = ("stat", "--format=%d:%i")
 
@@ -252,9 +254,7 @@ def _expect_copied(judge: Judge, inner: Any) -> None:
         if tops == "cd":
             rule = ("always,exit", "-S", calls, "-k", "outside")
             inner.guest.run(["auditctl", "-a", *rule]).require()
-        for top, name, act, kind in zip(
-            tops, ("file", "new"), (["chmod", "640"], ["mkdir"]), ("NORMAL", "CREATE"), strict=True
-        ):
+        for top, (act, name, kind) in zip(tops, _COPIES, strict=True):
             path = _DEEP.format(top=top, name=name)
             lost, known = inner.lost(), len(_keyed(inner.trail("copying.log"), "copied"))
             inner.run([*act, path]).require()

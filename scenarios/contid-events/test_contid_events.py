@@ -163,27 +163,17 @@ def _has(event: Event, kind: str) -> bool:
     return any(one.type == kind for one in event.records)
 
 
-def _named(event: Event) -> dict[str, str]:
-    """The lists of an event's containers by their numbers."""
-    return {
-        str(one.get("record")): str(one.get("contid"))
-        for one in event.records
-        if one.type == "CONTAINER_ID"
-    }
-
-
 def _subject(event: Event, kind: str = "SYSCALL") -> str:
     """What an event says of the task that it is of, or of the packet."""
     calls = [one for one in event.records if one.type == kind]
     number = calls[0].get("record") if calls else "1"
-    return _named(event).get(str(number), "nothing")
+    return event.containers.get(str(number), "nothing")
 
 
 def _targets(event: Event) -> list[str]:
     """What an event says of each of the tasks that it was aimed at."""
-    named = _named(event)
     return [
-        named.get(str(one.get("record")), "nothing")
+        event.containers.get(str(one.get("record")), "nothing")
         for one in event.records
         if one.type == "OBJ_PID"
     ]

@@ -63,11 +63,8 @@ def _numbers(event: Event, kind: str) -> list[str | None]:
 def _container(event: Event) -> str:
     """The list of containers that all its operations and its call refer to."""
     used = {*_numbers(event, "URINGOP"), *_numbers(event, "SYSCALL")}
-    named = {
-        one.get("record"): str(one.get("contid"))
-        for one in event.records
-        if one.type == "CONTAINER_ID"
-    }
-    if used == {None} and not named:
+    if used == {None} and not event.containers:
         return "nothing"
-    return named[used.pop()] if used == set(named) and len(named) == 1 else f"{used}, {named}"
+    if used == set(event.containers) and len(used) == 1:
+        return event.containers[str(used.pop())]
+    return f"{used}, {event.containers}"
