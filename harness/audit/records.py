@@ -360,7 +360,10 @@ def _read_fields(pattern: re.Pattern[str], kind: str, text: str) -> tuple[dict[s
         if value.startswith('"'):
             whole = whole and len(value) > 1 and value.endswith('"')
             value = value.strip('"')
-        elif _ENCODED.fullmatch(name) or (kind == "EXECVE" and _ARGUMENT.fullmatch(name)):
+        elif kind == "EXECVE" and _ARGUMENT.fullmatch(name):
+            # Parts of one that is long are hex whatever is in them (audit_log_execve_info).
+            value = _decode(value, always=True)
+        elif _ENCODED.fullmatch(name):
             value = _decode(value)
         if name == "proctitle":
             value = value.replace("\0", " ")
@@ -368,12 +371,12 @@ def _read_fields(pattern: re.Pattern[str], kind: str, text: str) -> tuple[dict[s
     return fields, whole
 
 
-def _decode(value: str) -> str:
-    """A string from its hex; what has no byte that would call for hex is no hex."""
+def _decode(value: str, *, always: bool = False) -> str:
+    """A string from its hex; what has no byte that would call for hex is none, or it always is."""
     if not _HEX.fullmatch(value):
         return value
     raw = bytes.fromhex(value)
-    if all(0x21 <= byte <= 0x7E and byte != 0x22 for byte in raw):
+    if not always and all(0x21 <= byte <= 0x7E and byte != 0x22 for byte in raw):
         return value
     return raw.decode(errors="surrogateescape")
 

@@ -1,0 +1,138 @@
+"""Does each audit keep its own limits, and count what it drops for their sake?
+
+The machine's and a container's, in turn, are given a rate of messages, and then a daemon that is
+stopped and a short queue. What is sent either arrives or is counted as lost; the other one loses
+nothing. How long callers waited for room is known, and can be forgotten, to each alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from operator import lt
+from typing import Any
+
+import pytest
+
+from harness.audit.records import Trail
+from harness.guest.machine import Guest
+from harness.guest.polling import poll
+from harness.scenario import Judge
+
+_MESSAGES, _RATE = 60, 5
+# More calls than records that fit into the socket of a daemon and, twice, into the queue.
+_CALLS, _BACKLOG = 400, 8
+# How long a caller waits for room, in ticks, and who has to be heard.
+_TICKS, _LONG = 2, "15000"
+_LIMIT_S = 20.0
+# getppid(2), told by what it does not look at.
+_NUMBER, _MARK = 110, 4242
+_RULES = f"""
+-a always,exit -F arch=b64 -S getppid -F a0={_MARK} -k calls
+-a always,exclude -F msgtype=PROCTITLE
+-a always,exclude -F msgtype=EOE
+"""
+_CALL = f"""
+import ctypes
+call = ctypes.CDLL(None).syscall
+for _ in range({_CALLS}):
+    call({_NUMBER}, {_MARK})
+"""
+
+
+def _send_and_read(send: Callable[..., Any], reader: Any, text: str) -> bool:
+    """Whether a message is in the log after one more was sent."""
+    send(reader.run, text)
+    return text in reader.read()
+
+
+def _calls(trail: Trail) -> int:
+    return sum(one.get("key") == "calls" for one in trail.matching(type="SYSCALL"))
+
+
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
+def test_auditns_limits(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    send: Callable[..., Any],
+) -> None:
+    # Given the machine's daemon, and one in a container,
+    inner = contained()
+    if not inner.expect_start():
+        return
+
+    for where, reader, other in (("inside", inner, auditd), ("outside", auditd, inner)):
+        # of messages above a rate, all that do not arrive are counted as lost,
+        elsewhere = "outside" if where == "inside" else "inside"
+        reader.run(["auditctl", "-r", str(_RATE)]).require()
+        judge.expect(f"the rate {where}", reader.status().rate_limit, good=_RATE)
+        judge.expect(f"the rate {elsewhere} then", other.status().rate_limit, good=0)
+        lost = reader.lost()
+        for run, place in ((reader.run, where), (other.run, elsewhere)):
+            flood = ["/run/nsaudit/send", "--repeat", str(_MESSAGES), f"rated-{where}-{place}"]
+            run(flood).require()
+        # one that is sent later gets through,
+        poll(
+            partial(_send_and_read, send, reader, f"later-{where}."),
+            bool,
+            limit_s=_LIMIT_S * guest.scale,
+            what=f"a message within the rate {where}",
+        )
+        reader.run(["auditctl", "-r", "0"]).require()
+        lost = reader.lost() - lost
+        trail = reader.trail(f"rated-{where}.log")
+        arrived = len(trail.saying(f"rated-{where}-{where}"))
+        judge.note(**{f"lost_by_rate_{where}": lost})
+        judge.expect(f"messages above the rate {where}", arrived <= _MESSAGES // 2, good=True)
+        judge.expect(f"arrived or counted {where}", arrived + lost >= _MESSAGES, good=True)
+        trail = other.trail(f"unrated-{elsewhere}.log")
+        arrived = len(trail.saying(f"rated-{where}-{elsewhere}"))
+        judge.expect(f"messages {elsewhere} then", arrived, good=_MESSAGES)
+
+        # Of records that a daemon does not read in time, too.
+        load = "file=$(mktemp) && cat >$file && auditctl -R $file"
+        reader.run(["sh", "-c", load], given=_RULES).require()
+        short = ["-b", str(_BACKLOG), "--backlog_wait_time", str(_TICKS)]
+        reader.run(["auditctl", *short]).require()
+        pid = str(reader.status().pid)
+        before, seen = reader.status(), other.status()
+        reader.run(["kill", "-STOP", pid]).require()
+        reader.run(["python3", "-c", _CALL], deadline_s=60.0).require()
+        after = reader.status()
+        if reader is auditd:
+            # It is offered what waits again and again; a container's is left alone meanwhile.
+            poll(
+                reader.lost,
+                partial(lt, after.lost),
+                limit_s=_LIMIT_S * guest.scale,
+                what="a loss of what waited",
+            )
+        reader.run(["kill", "-CONT", pid]).require()
+        reader.run(["auditctl", "--backlog_wait_time", _LONG]).require()
+        judge.expect(f"waited {where}", after.backlog_wait_time_actual > 0, good=True)
+        arrived = _calls(reader.trail(f"calls-{where}.log"))
+        lost = reader.lost() - before.lost
+        judge.note(**{f"lost_by_queue_{where}": lost})
+        judge.expect(f"lost {where}", lost > 0, good=True)
+        judge.expect(f"calls that arrived or are counted {where}", arrived + lost, good=_CALLS)
+        reader.run(["auditctl", "-D"]).require()
+        reader.run(["auditctl", "-b", "64"]).require()
+
+        # What was waited is forgotten there when it is asked for.
+        waited = str(reader.status().backlog_wait_time_actual)
+        reader.run(["auditctl", "--reset_backlog_wait_time_actual"]).require()
+        told = reader.trail(f"reset-{where}.log").matching(op="set", backlog_wait_time_actual=0)
+        judge.expect(
+            f"told to be forgotten {where}",
+            [one.get("old") for one in told],
+            good=[waited],
+        )
+        judge.expect(f"waited {where} after that", reader.status().backlog_wait_time_actual, good=0)
+        judge.expect(f"lost {elsewhere}", other.lost() - seen.lost, good=0)
+
+    # What was lost is what is asked about here, and not what keeps it from being seen.
+    guest.run(["auditctl", "--reset-lost"]).require()
+    judge.expect("lost in the end", auditd.lost(), good=0)
+    auditd.trail()

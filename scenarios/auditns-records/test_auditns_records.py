@@ -1,0 +1,100 @@
+"""Are all records of an event there, for the machine's daemon and for a container's?
+
+Some system calls have a record of their own kind: of a pipe, of a queue that is given away, of
+arguments that take more than one record, of a change of the clock. Each daemon gets them, with the
+ids that it knows; and is told who signalled it by that one's login.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.audit.records import Trail
+from harness.guest.machine import Guest
+from harness.jobs import AUDIT_ARGUMENTS
+from harness.scenario import Judge
+
+_SHIFT = 100_000
+# What calls.c makes of a queue.
+_USER, _GROUP, _MODE = 61, 62, "0640"
+# More than one record holds (MAX_EXECVE_AUDIT_LEN is 7500), and many that fill some.
+_LONG, _COUNT, _SHORT = 20_000, 20, 1000
+_ARGUMENTS = ["x" * _LONG, *(str(n % 10) * _SHORT for n in range(_COUNT))]
+# The C library has adjtime by the clock.
+_CALLS = ("pipe2", "msgctl", "clock_adjtime")
+_LOGIN = "1001"
+_LOG_IN = f"echo {_LOGIN} >/proc/self/loginuid; "
+_DEFAULT = "audit_backlog_limit: using default of 8192, unable to parse many"
+
+
+def _arguments(trail: Trail, key: str) -> list[str]:
+    """What a program that a rule told of was called with, as its records have it."""
+    called = [one.serial for one in trail.matching(type="SYSCALL", key=key, comm="true")]
+    found: dict[int, str] = {}
+    for record in trail.matching(type="EXECVE"):
+        for name, value in record.fields.items() if record.serial in called else ():
+            number = name[1:].partition("[")[0]
+            if name[0] == "a" and number.isdigit():
+                found[int(number)] = found.get(int(number), "") + value
+    return [found[number] for number in sorted(found)]
+
+
+@pytest.mark.scenario(
+    feature=["auditns"],
+    config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS", "SYSVIPC"],
+    arguments=(*AUDIT_ARGUMENTS, "audit_backlog_limit=many"),
+)
+def test_auditns_records(
+    guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
+) -> None:
+    # Given the machine, booted with a limit that is no number, and a container,
+    console = guest.console_log.read_text(errors="replace")
+    judge.expect("the limit, told so", _DEFAULT in console, good=True)
+    inner = contained(shift=_SHIFT)
+    if not inner.expect_start():
+        return
+
+    for where, reader, more in (("inside", inner, ()), ("outside", auditd, ("time",))):
+        # each of the calls has its record,
+        names = [word for call in _CALLS for word in ("-S", call)]
+        reader.run(["auditctl", "-a", "always,exit", "-F", "arch=b64", *names, "-k", "calls"])
+        ends = reader.run(["/run/nsaudit/calls", *more]).require().stdout.split()
+        trail = reader.trail(f"calls-{where}.log")
+        pairs = [[one.get("fd0"), one.get("fd1")] for one in trail.matching(type="FD_PAIR")]
+        judge.expect(f"pipes, {where}", ends in pairs, good=True)
+        told = [
+            tuple(one.get(name) for name in ("ouid", "ogid", "mode"))
+            for one in trail.matching(type="IPC_SET_PERM")
+        ]
+        judge.expect(f"queues given away, {where}", told, good=[(str(_USER), str(_GROUP), _MODE)])
+        # Only the machine's daemon hears of a clock, which nobody in a container can set.
+        raised = [
+            int(str(one.get("new"))) > int(str(one.get("old")))
+            for one in trail.matching(type="TIME_ADJNTPVAL", op="freq")
+        ]
+        judge.expect(f"frequencies, {where}", raised, good=[True, False] if more else [])
+        # The kernel, with our series or without, repeats the one of an earlier call.
+        offsets = {one.get("nsec") for one in trail.matching(type="TIME_INJOFFSET")}
+        judge.expect(f"offsets, {where}", offsets, good={"1"} if more else set())
+        reader.run(["auditctl", "-D"]).require()
+
+        # and so has a program all its arguments.
+        rule = ("always,exit", "-F", "arch=b64", "-S", "execve", "-k", "program")
+        reader.run(["auditctl", "-a", *rule]).require()
+        reader.run(["true", *_ARGUMENTS]).require()
+        reader.run(["auditctl", "-D"]).require()
+        seen = _arguments(reader.trail(f"program-{where}.log"), "program")
+        lengths = [len(one) for one in seen[1:]]
+        judge.expect(f"arguments, {where}", lengths, good=[len(one) for one in _ARGUMENTS])
+        judge.expect(f"the same, {where}", seen[1:] == _ARGUMENTS, good=True)
+
+        # Who has it read its configuration again is known by the login, too.
+        pid = reader.status().pid
+        reader.run(["sh", "-c", f"{_LOG_IN} kill -HUP {pid}"]).require()
+        trail = reader.trail(f"reconfigured-{where}.log")
+        told = [one.get("auid") for one in trail.records if "op=reconfigure" in one.text]
+        judge.expect(f"who signalled, {where}", set(told), good={_LOGIN})
+        judge.expect(f"lost, {where}", reader.lost(), good=0)
