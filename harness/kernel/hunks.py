@@ -31,9 +31,9 @@ _NO_CODE = {
 }
 _PROSE = "comments and white space"
 _WORD = re.compile(
-    r"//[^\n]*|/\*.*?\*/"
+    r"//[^\n]*|/\*.*?\*/|^#line \d+$"
     r"|(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|\w+|[^\s\w])",
-    re.DOTALL,
+    re.DOTALL | re.MULTILINE,
 )
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
@@ -81,17 +81,22 @@ class Hunk:
     def taken_from(self, content: str) -> str:
         """The file's content without the hunk.
 
-        Blank lines stand for what it adds, so that what follows keeps its line numbers, which
-        are in a kernel wherever it may warn: it is seen to be the same without a hunk then.
+        Blank lines stand for what it adds, or a directive where it takes more, so that what follows
+        keeps its line numbers, which are in a kernel wherever it may warn: it is seen to be the
+        same without a hunk then.
         """
         lines = content.split("\n")
         first = self.line - 1
-        assert tuple(lines[first : first + len(self.added)]) == self.added
-        # Within a macro, a blank line would be its end.
-        blank = "\\" if self.added and self.added[-1].endswith("\\") else ""
-        blanks = [blank] * (len(self.added) - len(self.removed))
-        after = lines[first + len(self.added) :]
-        return "\n".join([*lines[:first], *self.removed, *blanks, *after])
+        end = first + len(self.added)
+        assert tuple(lines[first:end]) == self.added
+        # Within a macro, a blank line would be its end, and a directive no directive.
+        changed = self.added or self.removed
+        in_macro = bool(changed) and changed[-1].endswith("\\")
+        more = len(self.added) - len(self.removed)
+        keeps = ["\\" if in_macro else ""] * more
+        if more < 0 and not in_macro:
+            keeps = [f"#line {end + 1}"]
+        return "\n".join([*lines[:first], *self.removed, *keeps, *lines[end:]])
 
 
 def find_hunks(tree: Tree, below: str, whole: str) -> list[Hunk]:
@@ -195,7 +200,7 @@ def _cut(lines: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def words_of(text: str) -> list[str]:
-    """What a compiler reads of C code: no comments, no white space."""
+    """What a compiler makes code of: no comments, no white space, no numbers of lines."""
     return [found for found in _WORD.findall(text) if found]
 
 
