@@ -3,8 +3,9 @@
 The scenario that missed the hunk before, as the series' record has it, is asked first, or else the
 one that missed the last hunk, as the likeliest to miss its neighbour; then those that missed most,
 and among these the quickest. The kernels without a hunk are not kept, the answers are: what was
-broken off goes on where it stopped. A configuration is asked about what nobody missed under those
-before it. While guests run, the kernel without the next hunk is built.
+broken off goes on where it stopped. Where it is known who runs the lines of a hunk, only these are
+asked. A configuration is asked about what nobody missed under those before it. While guests run,
+the kernel without the next hunk is built.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.cells.asking import BOOTS, BUILDS, Answers, Asker, is_proven
+from harness.cells.reach import Reach
 from harness.cells.record import Record
 from harness.errors import UsageError
 from harness.kernel import hunks
@@ -33,11 +35,13 @@ _OURS = (Outcome.ERROR, Outcome.SKIP, Outcome.MISS)
 class Findings:
     """What the configurations that were asked so far show of the hunks of a series.
 
-    ``whole`` is by configuration what each scenario shows of the whole series.
+    ``whole`` is by configuration what each scenario shows of the whole series, ``reach`` who
+    runs what of it under the first.
     """
 
     mutants: dict[Hunk, Mutant] = field(default_factory=dict)
     whole: dict[str, Mapping[str, Outcome]] = field(default_factory=dict)
+    reach: Reach = field(default_factory=Reach)
 
     def take(self, record: Record, found: Iterable[Hunk]) -> None:
         """Takes over what is written down of hunks, so that nobody is asked about them."""
@@ -72,7 +76,8 @@ class Findings:
 class Mutation:
     """One series, what is expected of its scenarios, and who asks them, under one configuration.
 
-    ``at_a_time`` is how many guests run. ``record`` is read, and told who misses what.
+    ``at_a_time`` is how many guests run. ``record`` is read, and told who misses what; ``reach``
+    is who can.
     """
 
     asker: Asker
@@ -80,6 +85,7 @@ class Mutation:
     ends: Mapping[str, Ends]
     at_a_time: int = 1
     record: Record = field(default_factory=Record)
+    reach: Reach = field(default_factory=Reach)
     _seconds: dict[str, float] = field(default_factory=dict)
     _missed: Counter[str] = field(default_factory=Counter)
     _last: str = ""
@@ -133,8 +139,9 @@ class Mutation:
         if not hunks.is_balanced(hunk):
             return _mutant(hunk, Fate.STILLBORN, why="it opens or closes what others do not")
         revision = self._without(hunk)
-        known = self.asker.recall(revision, list(self.ends))
-        if len(known) < len(self.ends) and not self._find_red(known):
+        names = self.reach.among(self.ends, hunk)
+        known = self.asker.recall(revision, names)
+        if len(known) < max(len(names), 1) and not self._find_red(known):
             key = self.asker.builder.key_of(revision)
             if self._workspace.find("kernel", key) is None:
                 self._ours.add(key)
@@ -154,7 +161,8 @@ class Mutation:
         known = self.asker.recall(revision, order)
         if red := self._find_red(known):
             return self._kill(hunk, red)
-        built = None if len(known) == len(order) else self.asker.build(revision)
+        asked = order and len(known) == len(order)
+        built = None if asked else self.asker.build(revision)
         if isinstance(built, Answers):
             (said, *_) = built.gates[BUILDS]
             if is_proven(said):
@@ -162,6 +170,8 @@ class Mutation:
             return _mutant(hunk, Fate.STILLBORN, why=said)
         if self._is_same(revision):
             return _mutant(hunk, Fate.EQUIVALENT, why="the kernel is the same without it")
+        if not order:
+            return _mutant(hunk, Fate.SURVIVED, why="no scenario runs it")
         if self.record.who(hunk, self._config) == BOOTS and (dead := self._boot(hunk, revision)):
             return dead
         odd: ArmResult | None = None
@@ -213,7 +223,7 @@ class Mutation:
         def rank(name: str) -> tuple[bool, int, float]:
             return name != first, -self._missed[name], self._seconds[name]
 
-        return sorted(self.ends, key=rank)
+        return sorted(self.reach.among(self.ends, hunk), key=rank)
 
     def _batches(self, order: Sequence[str]) -> Iterator[Sequence[str]]:
         """The likeliest scenario alone, and then as many as run at a time."""

@@ -36,9 +36,12 @@ def require_scenarios(lab: Lab, base: str, names: Sequence[str]) -> set[str]:
     return asked
 
 
-def open_asker(lab: Lab, base: str, *, workers: int = 0) -> Asker:
-    """Who asks scenarios with this lab's image, on this host; builds the image if need be."""
-    store = open_store(lab, lab.kernel(f"vanilla-{base}"))
+def open_asker(lab: Lab, base: str, *, workers: int = 0, probe: Kernel | None = None) -> Asker:
+    """Who asks scenarios with this lab's image, on this host; builds the image if need be.
+
+    The host is found out about with the base's own kernel, or with ``probe``.
+    """
+    store = open_store(lab, probe or lab.kernel(f"vanilla-{base}"))
     return Asker(builder=lab.builder, store=store, guests=LabGuests(lab, workers=workers))
 
 

@@ -1,6 +1,7 @@
 """Take each hunk of a series away, and see which of them no scenario misses.
 
-A hunk that the kernel does not build without needs no scenario. What survives is asked under the
+A hunk that the kernel does not build without needs no scenario, and one that no scenario runs is
+missed by none, if a kernel that counts is asked for first. What survives is asked under the
 next configuration, and listed in the end, unless unmissed.toml in the folder of the series says
 why it may. Of an unfix it is asked first whether it turns its own scenarios red and no other.
 """
@@ -15,8 +16,9 @@ from pathlib import Path
 from rich.console import Console
 
 from harness import questions
-from harness.cells import mutation, opening, record
+from harness.cells import mutation, opening, reach, record
 from harness.cells.mutation import Findings, Mutation
+from harness.cells.reach import Reach
 from harness.cells.record import Record
 from harness.commands import output
 from harness.commands.opening import add_jobs, open_lab
@@ -24,7 +26,7 @@ from harness.errors import UsageError
 from harness.guest import capacity
 from harness.jobs import KCONFIGS, PATCHES, Lab
 from harness.kernel import hunks, kconfig, prefixes, series
-from harness.kernel.tree import open_tree
+from harness.kernel.tree import Revision, Tree, open_tree
 from harness.model import MutationResult, Stack
 from harness.report import mutation as shown
 from harness.report.screen import Screen
@@ -54,6 +56,11 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--new", action="store_true", help=f"only hunks that {record.MISSED} does not tell of"
     )
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="see first which scenarios run which lines, and ask no others (under default only)",
+    )
     add_jobs(parser)
     parser.add_argument("--json", type=Path, metavar="F", help="write json (- is stdout)")
 
@@ -68,6 +75,8 @@ def act(options: argparse.Namespace) -> int:
     missed = Record.load(_home(stack))
     configs = _require_configs(options)
     findings, faults = Findings(), list[str]()
+    if options.coverage:
+        findings.reach = _measure(stack, options)
     for config in configs:
         # A guest that is saved pays off when it is forked often, and these are asked once or twice.
         with open_lab(config, cold=True) as (lab, screen):
@@ -103,6 +112,33 @@ def _require_configs(options: argparse.Namespace) -> list[str]:
     return configs
 
 
+def _split(lab: Lab, screen: Screen, stack: Stack) -> tuple[Tree, Revision, Revision]:
+    """The base's tree, and the stack there without its last series and with it."""
+    with lab.workspace.lock(f"tree-{stack.base.name}"):
+        tree = open_tree(lab.workspace, stack.base, screen.step)
+        patches = prefixes.split(tree, stack)
+    below, whole = patches[0].revision, patches[-1].revision
+    if below is None or whole is None:
+        name = stack.series[-1].name
+        raise UsageError(
+            f"{name} does not apply to {stack.base.name}",
+            hint=f"nsaudit matrix {name} --base {stack.base.name}",
+        )
+    return tree, below, whole
+
+
+def _measure(stack: Stack, options: argparse.Namespace) -> Reach:
+    """Which lines of the whole series' files the scenarios run, of those that can be counted."""
+    with open_lab(reach.CONFIG, cold=True) as (lab, screen):
+        asked = opening.require_scenarios(lab, stack.base.name, ())
+        names = [one for one in options.scenario or stack.series[-1].proves if one in asked]
+        *_, whole = _split(lab, screen, stack)
+        screen.step(f"asking {len(names)} scenarios under {reach.CONFIG} which lines they run")
+        kernel = lab.builder.build_revision(whole)
+        asker = opening.open_asker(lab, stack.base.name, workers=options.jobs, probe=kernel)
+        return reach.measure(asker, whole, names)
+
+
 def _ask(
     lab: Lab,
     screen: Screen,
@@ -118,15 +154,7 @@ def _ask(
     """
     last, config = stack.series[-1], lab.builder.config
     names = opening.require_names(lab, stack, options.scenario)
-    with lab.workspace.lock(f"tree-{stack.base.name}"):
-        tree = open_tree(lab.workspace, stack.base, screen.step)
-        patches = prefixes.split(tree, stack)
-    below, whole = patches[0].revision, patches[-1].revision
-    if below is None or whole is None:
-        raise UsageError(
-            f"{last.name} does not apply to {stack.base.name}",
-            hint=f"nsaudit matrix {last.name} --base {stack.base.name}",
-        )
+    tree, below, whole = _split(lab, screen, stack)
     ends = {name: questions.ends_of(name, stack, lab.catalogue) for name in names}
     asker = opening.open_asker(lab, stack.base.name, workers=options.jobs)
     host = lab.host_for(lab.kernel(f"vanilla-{stack.base.name}"))
@@ -136,6 +164,7 @@ def _ask(
         ends=ends,
         at_a_time=options.jobs or capacity.count_guests(host.cores, len(names)),
         record=missed,
+        reach=findings.reach if config == reach.OF else Reach(),
     )
     faults: list[str] = []
     if not findings.whole and not last.has_lane:

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from harness import proc
 from harness.errors import BuildError, CommandFailed, UsageError
-from harness.kernel import ccache, kconfig
+from harness.kernel import ccache, coverage, kconfig
 from harness.kernel.kconfig import Kconfig
 from harness.kernel.tree import Revision, Tree, git, open_tree
 from harness.model import Base, Kernel, Stack
@@ -260,6 +260,7 @@ class Builder:
         """
         make = [*_make_words(source, objects), *options]
         actual = _configure(make, source, objects, wanted)
+        make += coverage.make_words(stack, actual)
         env = ccache.environment(self.workspace.root, actual, compiler())
         self._make(stack, make, objects, targets, env)
 
@@ -376,6 +377,7 @@ def _keep(objects: Path, folder: Path) -> None:
     shutil.copy(objects / "vmlinux", folder / "vmlinux")
     shutil.copy(objects / "System.map", folder / "System.map")
     shutil.copy(objects / ".config", folder / "config")
+    coverage.keep_notes(objects, folder)
     release = (objects / "include" / "config" / "kernel.release").read_text().strip()
     (folder / "kernel.json").write_text(json.dumps({"release": release}))
 

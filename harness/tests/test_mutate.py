@@ -14,6 +14,7 @@ from rich.console import Console
 from harness import cli, questions
 from harness.cells import mutation
 from harness.cells.mutation import Findings, Mutation
+from harness.cells.reach import Reach
 from harness.commands import mutate
 from harness.errors import SeriesError, UsageError
 from harness.jobs import PATCHES
@@ -52,12 +53,14 @@ class Run:
         lab: Lab,
         ends: Mapping[str, Ends],
         unmissed: Sequence[Mapping[str, str]] = (),
+        reach: Reach | None = None,
     ) -> None:
         self.mutation = Mutation(
             asker=lab.asker,
             whole=lab.revision(len(lab.split()) - 1),
             ends=ends,
             at_a_time=2,
+            reach=reach or Reach(),
         )
         self.whole = self.mutation.require_whole()
         lab.guests.asked.clear()
@@ -351,6 +354,16 @@ def test_who_missed_a_hunk_before_is_not_asked_again_and_nobody_else(lab: Lab) -
     assert [one.by for one in again.mutants] == ["q", "p"]
     assert lab.guests.asked == []
     assert lab.builds() == builds
+
+
+def test_who_does_not_run_a_hunk_is_not_asked(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "p PASS\n"))
+    first, second = (one.line for one in lab.hunks())
+    counts = {name: {"a.c": {first: int(name == "q"), second: 0}} for name in ("q", "p")}
+    run = Run(lab, {"p": FEATURE, "q": FEATURE}, reach=Reach(counts=counts))
+    assert [(one.fate, one.by) for one in run.mutants] == [(Fate.KILLED, "q"), (Fate.SURVIVED, "")]
+    assert run.mutants[1].why == "no scenario runs it"
+    assert [name for _, name in lab.guests.asked] == ["q"]
 
 
 def test_a_lost_guest_kills_only_where_nobody_answers(lab: Lab) -> None:

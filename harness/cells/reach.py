@@ -1,0 +1,67 @@
+"""Which scenarios run a hunk's lines at all: nobody else can miss it.
+
+What was counted under one configuration holds for another only where both kernels do the same:
+``coverage`` is ``default`` and counters. Lines without code, as declarations are, say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.cells.asking import Asker
+from harness.kernel import coverage
+from harness.kernel.coverage import Counts
+from harness.kernel.hunks import Hunk
+from harness.kernel.tree import Revision
+from harness.model import Outcome
+
+CONFIG = "coverage"
+OF = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """By scenario, how often each line of a file was run; of the others nothing is known."""
+
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+
+    def among(self, names: Iterable[str], hunk: Hunk) -> Sequence[str]:
+        """Those of the scenarios that run a hunk's lines, or of which that is not known."""
+        lines = range(hunk.line, hunk.line + len(hunk.added))
+
+        def runs(name: str) -> bool:
+            file = self.counts.get(name, {}).get(hunk.file, {})
+            known = [file[line] for line in lines if line in file]
+            return not known or any(known)
+
+        return [name for name in names if runs(name)]
+
+
+def measure(asker: Asker, whole: Revision, names: Sequence[str]) -> Reach:
+    """Asks scenarios of a kernel that counts, and what it counted.
+
+    Of one that does not pass there nothing is known.
+    """
+    answers = asker.ask(whole, names)
+    kernel = asker.builder.build_revision(whole).vmlinux.parent
+    found: dict[str, Counts] = {}
+    for name, arm in answers.arms.items():
+        if arm.outcome is Outcome.PASS:
+            found[name] = _sum(
+                coverage.read_counts(asker.store.workspace, kernel, path)
+                for path in Path(arm.artifacts).rglob(coverage.COUNTS)
+            )
+    return Reach(counts=found)
+
+
+def _sum(of_guests: Iterable[Counts]) -> Counts:
+    """What several guests did together."""
+    total: dict[str, dict[int, int]] = {}
+    for counts in of_guests:
+        for file, lines in counts.items():
+            mine = total.setdefault(file, {})
+            for line, count in lines.items():
+                mine[line] = mine.get(line, 0) + count
+    return total
