@@ -38,7 +38,11 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", nargs="*", help="what the series proves, when none is named")
     parser.add_argument("--base", default="6.12", help="the base that it is put on (6.12)")
     parser.add_argument(
-        "--file", action="append", default=[], metavar="GLOB", help="only hunks of such files"
+        "--file",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only hunks of such files, or at such a place (FILE:LINE)",
     )
     parser.add_argument(
         "--config",

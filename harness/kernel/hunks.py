@@ -111,8 +111,10 @@ def find_hunks(tree: Tree, below: str, whole: str) -> list[Hunk]:
 
 
 def is_in(hunk: Hunk, patterns: Sequence[str]) -> bool:
-    """Whether its file matches one of the patterns, if there are any."""
-    return not patterns or any(fnmatch.fnmatch(hunk.file, one) for one in patterns)
+    """Whether its file or its place matches one of the patterns, if there are any."""
+    return not patterns or any(
+        fnmatch.fnmatch(name, one) for one in patterns for name in (hunk.file, hunk.place)
+    )
 
 
 def _find(tree: Tree, below: str, whole: str) -> Iterator[Hunk]:

@@ -119,6 +119,7 @@ def test_a_hunk_is_a_change_and_long_additions_go_by_paragraph(lab: Lab) -> None
     assert len({one.key for one in found}) == 7
     assert not hunks.is_in(prose, ["b.*"])
     assert hunks.is_in(prose, ["b.*", "a.?"])
+    assert [one.line for one in found if hunks.is_in(one, ["a.c:10", "?.c:31"])] == [10, 31]
 
 
 def test_what_is_no_code_is_in_one_piece(lab: Lab) -> None:

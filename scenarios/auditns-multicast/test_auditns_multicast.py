@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from harness.guest.machine import Answer, Guest, Job
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _WITHOUT = ("setpriv", "--bounding-set=-audit_read")
 _END = "the-last-word"
 _LIMIT_S = 20.0
+# More messages than fit into the socket of a daemon.
+_UNREAD = 400
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -105,3 +108,19 @@ def test_auditns_multicast(
     inside = inner.trail("inside-again.log").matching(type="EVENT_LISTENER")[known:]
     ways = sorted({(str(one.get("op")), str(one.get("res"))) for one in inside})
     judge.expect("who joins, told to the next daemon", ways, good=[("connect", "1")])
+
+    # Who leaves while a daemon does not read is told to it, and to none that comes after: that is
+    # counted, and takes no room from what waits for the next one.
+    known = len(inner.trail("inside-still.log").matching(type="EVENT_LISTENER"))
+    inner.run(["auditctl", "-b", "8192"]).require()
+    lost = inner.lost()
+    inner.run(["kill", "-STOP", str(inner.status().pid)]).require()
+    inner.run(["/run/nsaudit/send", "--repeat", str(_UNREAD), "unread"]).require()
+    judge.expect("to listen while nobody reads", ask(inner.run), good="0")
+    inner.kill()
+    poll(inner.lost, lambda now: now > lost, limit_s=_LIMIT_S * guest.scale, what="a loss")
+    judge.expect("lost of who left", inner.lost() - lost, good=1)
+    judge.expect("the daemon after that", inner.start().status, good=0)
+    inside = inner.trail("inside-at-last.log").matching(type="EVENT_LISTENER")[known:]
+    ways = [(one.get("op"), one.get("res")) for one in inside]
+    judge.expect("who left, told to a later daemon", ways, good=[("connect", "1")])
