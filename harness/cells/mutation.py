@@ -1,11 +1,11 @@
 """Takes the hunks of a series away, one at a time, until some scenario shows something else.
 
 The scenario that missed the hunk before, as the series' record has it, is asked first, or else the
-one that missed the last hunk, as the likeliest to miss its neighbour; then those that missed most,
-and among these the quickest. The kernels without a hunk are not kept, the answers are: what was
-broken off goes on where it stopped. Where it is known who runs the lines of a hunk, only these are
-asked. A configuration is asked about what nobody missed under those before it. While guests run,
-the kernel without the next hunk is built.
+one that missed the last hunk, as the likeliest to miss its neighbour; then those that no earlier
+configuration let ask, those that missed most, and among these the quickest. The kernels without a
+hunk are not kept, the answers are: what was broken off goes on where it stopped. Where it is known
+who runs the lines of a hunk, only these are asked. What nobody missed under one configuration is
+asked of the next. While guests run, the kernel without the next hunk is built.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Mutation:
     """One series, what is expected of its scenarios, and who asks them, under one configuration.
 
     ``at_a_time`` is how many guests run. ``record`` is read, and told who misses what; ``reach``
-    is who can.
+    is who can. Whoever is ``new`` with this configuration has not said anything before.
     """
 
     asker: Asker
@@ -86,6 +86,7 @@ class Mutation:
     at_a_time: int = 1
     record: Record = field(default_factory=Record)
     reach: Reach = field(default_factory=Reach)
+    new: frozenset[str] = frozenset()
     _seconds: dict[str, float] = field(default_factory=dict)
     _missed: Counter[str] = field(default_factory=Counter)
     _last: str = ""
@@ -220,8 +221,9 @@ class Mutation:
         """The scenarios, the likeliest to miss a hunk first."""
         first = self.record.who(hunk, self._config) or self._last
 
-        def rank(name: str) -> tuple[bool, int, float]:
-            return name != first, -self._missed[name], self._seconds[name]
+        def rank(name: str) -> tuple[bool, bool, int, float]:
+            newness = name not in self.new
+            return name != first, newness, -self._missed[name], self._seconds[name]
 
         return sorted(self.reach.among(self.ends, hunk), key=rank)
 

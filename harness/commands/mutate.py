@@ -169,6 +169,7 @@ def _ask(
         at_a_time=options.jobs or capacity.count_guests(host.cores, len(names)),
         record=missed,
         reach=findings.reach if config == reach.OF else Reach(),
+        new=frozenset(names).difference(*findings.whole.values()),
     )
     faults: list[str] = []
     if not findings.whole and not last.has_lane:

@@ -235,6 +235,21 @@ def test_the_likeliest_and_then_the_quickest_are_asked_first(lab: Lab) -> None:
     assert asked == "rpqrpqqrpqrppqrpqr"
 
 
+def test_whom_only_this_configuration_lets_ask_is_asked_first(lab: Lab) -> None:
+    lab.guests.seconds = {"q": 1.0, "p": 2.0}
+    lab.write(insert("line 5", "nobody\n"))
+    run = Mutation(
+        asker=lab.asker,
+        whole=lab.revision(1),
+        ends=dict.fromkeys(("q", "p"), Ends(Outcome.SYMPTOM, Outcome.SYMPTOM)),
+        new=frozenset({"p"}),
+    )
+    run.require_whole()
+    lab.guests.asked.clear()
+    assert [one.fate for one in run.run(lab.hunks(), Findings())] == [Fate.SURVIVED]
+    assert [name for _, name in lab.guests.asked] == ["p", "q"]
+
+
 def entry(starts: str) -> Mapping[str, str]:
     return {"file": "a.c", "starts": starts, "reason": "a reason"}
 
