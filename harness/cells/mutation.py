@@ -56,13 +56,14 @@ class Findings:
     def excuse(self, unmissed: Sequence[Mapping[str, str]]) -> list[str]:
         """Writes down why nobody need miss these hunks; what is listed in vain, as lines.
 
-        Each entry stands for one hunk: another that starts alike nobody has looked at.
+        No further configuration is asked about them. Each entry stands for one hunk: another
+        that starts alike nobody has looked at.
         """
         left = list(unmissed)
         for hunk, mutant in self.mutants.items():
             names = {"file": hunk.file, "starts": hunk.starts}
             entry = next((one for one in left if names.items() <= one.items()), None)
-            if entry and mutant.fate is Fate.SURVIVED:
+            if entry and mutant.fate in (Fate.SURVIVED, Fate.LISTED):
                 left.remove(entry)
                 self.mutants[hunk] = replace(mutant, fate=Fate.LISTED, why=entry["reason"])
         return [

@@ -85,7 +85,7 @@ def act(options: argparse.Namespace) -> int:
         # A guest that is saved pays off when it is forked often, and these are asked once or twice.
         with open_lab(config, cold=True) as (lab, screen):
             faults += _ask(lab, screen, stack, options, findings, missed, excuses.strays)
-    idle = findings.excuse(excuses.hunks)
+        idle = findings.excuse(excuses.hunks)
     result = MutationResult(
         series=last.name,
         base=stack.base.name,

@@ -298,9 +298,12 @@ def test_kernels_without_a_hunk_are_not_kept_and_answers_are(lab: Lab) -> None:
 
 def test_another_configuration_is_asked_what_nobody_missed_under_the_first(lab: Lab) -> None:
     lab.write(
-        insert("line 5", "q PASS\n"), insert("line 10", "p PASS\n"), insert("line 15", "nobody\n")
+        insert("line 5", "q PASS\n"),
+        insert("line 10", "p PASS\n"),
+        insert("line 15", "nobody\n"),
+        insert("line 20", "excused\n"),
     )
-    whole, findings = lab.revision(3), Findings()
+    whole, findings = lab.revision(4), Findings()
 
     def ask(config: str, name: str) -> list[Fate]:
         builder = Builder(
@@ -311,12 +314,16 @@ def test_another_configuration_is_asked_what_nobody_missed_under_the_first(lab: 
         findings.whole[config] = run.require_whole()
         return [one.fate for one in run.run(findings.left_of(lab.hunks()), findings)]
 
-    assert ask("default", "q") == [Fate.KILLED, Fate.SURVIVED, Fate.SURVIVED]
+    assert ask("default", "q") == [Fate.KILLED, Fate.SURVIVED, Fate.SURVIVED, Fate.SURVIVED]
+    # About what need not be missed no other is asked.
+    assert findings.excuse([entry("excused")]) == []
     assert ask("other", "p") == [Fate.KILLED, Fate.SURVIVED]
-    assert [(one.config, one.by) for one in findings.mutants.values()] == [
-        ("default", "q"),
-        ("other", "p"),
-        ("other", ""),
+    assert findings.excuse([entry("excused")]) == []
+    assert [(one.fate, one.config, one.by) for one in findings.mutants.values()] == [
+        (Fate.KILLED, "default", "q"),
+        (Fate.KILLED, "other", "p"),
+        (Fate.SURVIVED, "other", ""),
+        (Fate.LISTED, "default", ""),
     ]
 
 
