@@ -22,12 +22,14 @@ from harness.audit import namespaces, records
 from harness.audit.faults import Try
 from harness.audit.records import Event, Trail
 from harness.errors import GuestToolMissing
-from harness.guest import serial, ssh
+from harness.guest import debugfs, serial, ssh
 from harness.guest.container import Container, start_container
+from harness.guest.debugfs import DEBUGFS
 from harness.guest.hosts import Hosts
 from harness.guest.machine import Answer, Guest, Job
 from harness.guest.polling import poll
 from harness.jobs import Lab
+from harness.kernel import kconfig
 from harness.model import Arm, Expect
 from harness.report import ktap
 from harness.scenario import Judge
@@ -38,7 +40,6 @@ _SYNC_LIMIT_S = 15.0
 _SELFTEST_LIMIT_S = 60.0
 # A test may skip what this machine cannot show.
 _FINE = ("ok", "SKIP")
-_DEBUG = "/sys/kernel/debug"
 # The kernel takes nothing younger for a leak (MSECS_MIN_AGE, mm/kmemleak.c).
 _LEAK_AGE_S = 5.0
 _SCAN_LIMIT_S = 90.0
@@ -49,8 +50,7 @@ def configured(arm: Arm, lab: Lab) -> Callable[[str], bool]:
     """Whether the kernel has an option built in: ``configured("KASAN")``."""
 
     def has(option: str) -> bool:
-        file = lab.kernel(arm.stack).config
-        return file.is_file() and f"CONFIG_{option}=y\n" in file.read_text()
+        return kconfig.is_built_in(lab.kernel(arm.stack).config, f"CONFIG_{option}")
 
     return has
 
@@ -73,7 +73,7 @@ def no_leaks(
         judge.note(unlooked="leaks, for a guest was forked (--cold forks none)")
         return
     for guest in guests.values():
-        _mount_debugfs(guest)
+        debugfs.mount(guest)
         # What the boot left is not the scenario's.
         _kmemleak(guest, "scan", "clear")
     yield
@@ -83,19 +83,14 @@ def no_leaks(
         if not guest.killed:
             # What was written to lately is told at the second time that nothing points at it.
             _kmemleak(guest, "scan", "scan")
-            report += guest.get(f"{_DEBUG}/kmemleak").decode(errors="replace")
+            report += guest.get(f"{DEBUGFS}/kmemleak").decode(errors="replace")
     judge.keep("kmemleak.txt", report)
     judge.note(leaks=report.count("unreferenced object"))
 
 
-def _mount_debugfs(guest: Guest) -> None:
-    mount = f"mountpoint -q {_DEBUG} || mount -t debugfs debugfs {_DEBUG}"
-    guest.run(["sh", "-c", mount]).require()
-
-
 def _kmemleak(guest: Guest, *words: str) -> None:
     for word in words:
-        command = ["sh", "-c", f"echo {word} >{_DEBUG}/kmemleak"]
+        command = ["sh", "-c", f"echo {word} >{DEBUGFS}/kmemleak"]
         guest.run(command, deadline_s=_SCAN_LIMIT_S).require()
 
 
@@ -108,7 +103,7 @@ def fail_any(guest: Guest) -> Callable[[], None]:
 
     def change() -> None:
         for file, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
-            guest.run(["sh", "-c", f"echo {value} >{_DEBUG}/failslab/{file}"]).require()
+            guest.run(["sh", "-c", f"echo {value} >{DEBUGFS}/failslab/{file}"]).require()
 
     return change
 
@@ -200,6 +195,11 @@ class Daemon:
     def start(self, wrap: Sequence[str] = ()) -> Answer:
         """Starts it; it returns when the daemon has told the kernel its pid, or could not."""
         return self.run([*wrap, "auditd"])
+
+    def load(self, rules: str, deadline_s: float = 60.0) -> Answer:
+        """Has auditctl read a file of rules, one a line."""
+        command = "file=$(mktemp) && cat >$file && auditctl -R $file"
+        return self.run(["sh", "-c", command], given=rules, deadline_s=deadline_s)
 
     def kill(self) -> None:
         """Kills it, stopped or not; it returns when the kernel has no daemon any more."""
@@ -501,8 +501,8 @@ def kunit(guest: Guest, judge: Judge) -> Callable[[str], None]:
     """Reads what the kernel said of a suite of KUnit tests, which it ran when it booted."""
 
     def ask(suite: str) -> None:
-        _mount_debugfs(guest)
-        said = guest.run(["cat", f"{_DEBUG}/kunit/{suite}/results"])
+        debugfs.mount(guest)
+        said = guest.run(["cat", f"{DEBUGFS}/kunit/{suite}/results"])
         judge.keep(f"kunit-{suite}.ktap", said.stdout + said.stderr)
         _judge_ktap(judge, suite, said.stdout)
 

@@ -101,6 +101,11 @@ class Answers:
         """True for a kernel that builds and boots."""
         return not any(self.gates.values())
 
+    @property
+    def complaint(self) -> str:
+        """What is wrong with one that does not, in a line."""
+        return "; ".join(f"{gate}: {lines[0]}" for gate, lines in self.gates.items() if lines)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ class Findings:
     """What the configurations that were asked so far show of the hunks of a series.
 
     ``whole`` is by configuration what each scenario shows of the whole series, ``reach`` who
-    runs what of it under the first.
+    runs what of it under ``reach.OF``.
     """
 
     mutants: dict[Hunk, Mutant] = field(default_factory=dict)
@@ -53,17 +53,25 @@ class Findings:
             one for one in found if one not in self.mutants or self.mutants[one].fate.may_change
         ]
 
-    def excuse(self, unmissed: Sequence[Mapping[str, str]]) -> list[str]:
+    def excuse(self, unmissed: Sequence[Mapping[str, str]], *, certain: bool = False) -> list[str]:
         """Writes down why nobody need miss these hunks; what is listed in vain, as lines.
 
         No further configuration is asked about them. Each entry stands for one hunk: another
-        that starts alike nobody has looked at.
+        that starts alike nobody has looked at. Where it is to be ``certain`` which one that is,
+        what starts like more than there are entries is left for later.
         """
         left = list(unmissed)
-        for hunk, mutant in self.mutants.items():
+        unsaid = [
+            (hunk, mutant)
+            for hunk, mutant in self.mutants.items()
+            if mutant.fate in (Fate.SURVIVED, Fate.LISTED)
+        ]
+        alike = Counter((hunk.file, hunk.starts) for hunk, _ in unsaid)
+        alike.subtract((one["file"], one["starts"]) for one in unmissed)
+        for hunk, mutant in unsaid:
             names = {"file": hunk.file, "starts": hunk.starts}
             entry = next((one for one in left if names.items() <= one.items()), None)
-            if entry and mutant.fate in (Fate.SURVIVED, Fate.LISTED):
+            if entry and not (certain and alike[hunk.file, hunk.starts] > 0):
                 left.remove(entry)
                 self.mutants[hunk] = replace(mutant, fate=Fate.LISTED, why=entry["reason"])
         return [
@@ -106,7 +114,7 @@ class Mutation:
         """What the scenarios show of the whole series. Raises UsageError unless it is expected."""
         answers = self.asker.ask(self.whole, list(self.ends))
         if not answers.runs:
-            raise UsageError(f"the whole series does not run: {_complaint(answers)}")
+            raise UsageError(f"the whole series does not run: {answers.complaint}")
         for name, arm in answers.arms.items():
             if arm.outcome is not self.ends[name].whole:
                 raise UsageError(
@@ -141,9 +149,8 @@ class Mutation:
         if not hunks.is_balanced(hunk):
             return _mutant(hunk, Fate.STILLBORN, why="it opens or closes what others do not")
         revision = self._without(hunk)
-        names = self.reach.among(self.ends, hunk)
-        known = self.asker.recall(revision, names)
-        if len(known) < max(len(names), 1) and not self._find_red(known):
+        known = self.asker.recall(revision, list(self.ends))
+        if not self._find_red(known) and not self._is_asked(hunk, revision, known):
             key = self.asker.builder.key_of(revision)
             if self._workspace.find("kernel", key) is None:
                 self._ours.add(key)
@@ -160,10 +167,10 @@ class Mutation:
     def _ask(self, hunk: Hunk, revision: Revision) -> Mutant:
         order = self._order(hunk)
         # Whoever was asked first then: one that missed it is enough.
-        known = self.asker.recall(revision, order)
+        known = self.asker.recall(revision, list(self.ends))
         if red := self._find_red(known):
             return self._kill(hunk, red)
-        asked = order and len(known) == len(order)
+        asked = self._is_asked(hunk, revision, known)
         built = None if asked else self.asker.build(revision)
         if isinstance(built, Answers):
             (said, *_) = built.gates[BUILDS]
@@ -179,7 +186,13 @@ class Mutation:
         odd: ArmResult | None = None
         for names in self._batches(order):
             # Nearly all boot, and who is asked sees those that do not.
-            red = self._find_red(self.asker.ask(revision, names, straight=True).arms)
+            arms = dict(self.asker.ask(revision, names, straight=True).arms)
+            red = self._find_red(arms)
+            # A host that is busy is late, too: it counts if it is late again.
+            if red and red.outcome is Outcome.TIMEOUT:
+                late = [name for name, arm in arms.items() if arm.outcome is Outcome.TIMEOUT]
+                arms |= self.asker.ask(revision, late, straight=True).arms
+                red = self._find_red(arms)
             # A guest that was lost tells less than one that answers.
             if red and red.outcome not in _OURS:
                 return self._kill(hunk, red)
@@ -197,7 +210,7 @@ class Mutation:
         if gates.runs:
             return None
         self.record.note(hunk, self._config, BOOTS)
-        return _mutant(hunk, Fate.KILLED, by=BOOTS, why=_complaint(gates))
+        return _mutant(hunk, Fate.KILLED, by=BOOTS, why=gates.complaint)
 
     def _drop(self, ready: Revision | Mutant) -> None:
         """Has the cache forget a kernel that nobody else is going to boot."""
@@ -207,7 +220,11 @@ class Mutation:
     def _find_red(self, arms: Mapping[str, ArmResult]) -> ArmResult | None:
         """One that shows something else than the whole series does, rather one that answers."""
         red = [arm for name, arm in arms.items() if arm.outcome is not self.ends[name].whole]
-        return min(red, key=lambda arm: arm.outcome in _OURS, default=None)
+
+        def doubt(arm: ArmResult) -> tuple[bool, bool]:
+            return arm.outcome in _OURS, arm.outcome is Outcome.TIMEOUT
+
+        return min(red, key=doubt, default=None)
 
     def _kill(self, hunk: Hunk, arm: ArmResult) -> Mutant:
         name = arm.arm.scenario
@@ -221,12 +238,19 @@ class Mutation:
     def _order(self, hunk: Hunk) -> Sequence[str]:
         """The scenarios, the likeliest to miss a hunk first."""
         first = self.record.who(hunk, self._config) or self._last
+        # What is on record was seen, whoever ran what when it was counted.
+        names = {*self.reach.among(self.ends, hunk), self.record.who(hunk, self._config)}
 
         def rank(name: str) -> tuple[bool, bool, int, float]:
             newness = name not in self.new
             return name != first, newness, -self._missed[name], self._seconds[name]
 
-        return sorted(self.reach.among(self.ends, hunk), key=rank)
+        return sorted((name for name in self.ends if name in names), key=rank)
+
+    def _is_asked(self, hunk: Hunk, revision: Revision, known: Container[str]) -> bool:
+        """Whether there is nothing left to ask of a kernel without a hunk."""
+        is_compared = self._workspace.find("same", self._pair(revision)) is not None
+        return is_compared and all(name in known for name in self._order(hunk))
 
     def _batches(self, order: Sequence[str]) -> Iterator[Sequence[str]]:
         """The likeliest scenario alone, and then as many as run at a time."""
@@ -245,9 +269,13 @@ class Mutation:
             same = file_digest(kernel.vmlinux) == self._whole
             (folder / "same.json").write_text(json.dumps(same))
 
-        key = digest(builder.key_of(revision), builder.key_of(self.whole))
-        entry = self._workspace.make("same", key, fill)
+        entry = self._workspace.make("same", self._pair(revision), fill)
         return bool(json.loads((entry / "same.json").read_text()))
+
+    def _pair(self, revision: Revision) -> str:
+        """What the comparison with the whole series' kernel is called in the cache."""
+        builder = self.asker.builder
+        return digest(builder.key_of(revision), builder.key_of(self.whole))
 
 
 def find_strays(
@@ -264,7 +292,7 @@ def find_strays(
     for revision, side in ((below, "below"), (whole, "whole")):
         answers = asker.ask(revision, list(ends))
         if not answers.runs:
-            yield f"{revision.stack.name}: {_complaint(answers)}"
+            yield f"{revision.stack.name}: {answers.complaint}"
         for name, arm in answers.arms.items():
             wanted = getattr(ends[name], side)
             where = "without the series" if side == "below" else "with the series"
@@ -274,10 +302,6 @@ def find_strays(
                     yield f"{hunks.UNMISSED}: {name} is {wanted} {where}, as it should be"
             elif odd:
                 yield f"{name} is {arm.outcome} {where} and not {wanted}: {arm.signature}"
-
-
-def _complaint(answers: Answers) -> str:
-    return "; ".join(f"{gate}: {lines[0]}" for gate, lines in answers.gates.items() if lines)
 
 
 def _mutant(hunk: Hunk, fate: Fate, *, by: str = "", why: str = "", artifacts: str = "") -> Mutant:

@@ -6,11 +6,13 @@ What was counted under one configuration holds for another only where both kerne
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.cells.asking import Asker
+from harness.errors import UsageError
 from harness.kernel import coverage
 from harness.kernel.coverage import Counts
 from harness.kernel.hunks import Hunk
@@ -42,9 +44,11 @@ class Reach:
 def measure(asker: Asker, whole: Revision, names: Sequence[str]) -> Reach:
     """Asks scenarios of a kernel that counts, and what it counted.
 
-    Of one that does not pass there nothing is known.
+    Of one that does not pass there nothing is known. Raises UsageError when it does not run.
     """
     answers = asker.ask(whole, names)
+    if not answers.runs:
+        raise UsageError(f"the kernel that counts does not run: {answers.complaint}")
     kernel = asker.builder.build_revision(whole).vmlinux.parent
     found: dict[str, Counts] = {}
     for name, arm in answers.arms.items():
@@ -58,10 +62,8 @@ def measure(asker: Asker, whole: Revision, names: Sequence[str]) -> Reach:
 
 def _sum(of_guests: Iterable[Counts]) -> Counts:
     """What several guests did together."""
-    total: dict[str, dict[int, int]] = {}
+    total: dict[str, Counter[int]] = {}
     for counts in of_guests:
         for file, lines in counts.items():
-            mine = total.setdefault(file, {})
-            for line, count in lines.items():
-                mine[line] = mine.get(line, 0) + count
+            total.setdefault(file, Counter()).update(lines)
     return total

@@ -79,13 +79,14 @@ def act(options: argparse.Namespace) -> int:
     missed = Record.load(_home(stack))
     configs = _require_configs(options)
     findings, faults = Findings(), list[str]()
-    if options.coverage:
+    if options.coverage and reach.OF in configs:
         findings.reach = _measure(stack, options)
     for config in configs:
         # A guest that is saved pays off when it is forked often, and these are asked once or twice.
         with open_lab(config, cold=True) as (lab, screen):
             faults += _ask(lab, screen, stack, options, findings, missed, excuses.strays)
-        idle = findings.excuse(excuses.hunks)
+        findings.excuse(excuses.hunks, certain=True)
+    idle = findings.excuse(excuses.hunks)
     result = MutationResult(
         series=last.name,
         base=stack.base.name,
@@ -140,7 +141,9 @@ def _measure(stack: Stack, options: argparse.Namespace) -> Reach:
         screen.step(f"asking {len(names)} scenarios under {reach.CONFIG} which lines they run")
         kernel = lab.builder.build_revision(whole)
         asker = opening.open_asker(lab, stack.base.name, workers=options.jobs, probe=kernel)
-        return reach.measure(asker, whole, names)
+        found = reach.measure(asker, whole, names)
+        screen.step(f"{len(found.counts)} of {len(names)} scenarios are counted")
+        return found
 
 
 def _ask(

@@ -17,8 +17,14 @@ from harness.kernel.kconfig import Kconfig
 from harness.workspace import digest
 
 _LINELESS = Path(__file__).with_name("lineless-gcc")
-# What writes places in the source into object files, beside __LINE__, which is text by then.
-_KEEP_LINES = ("CONFIG_DEBUG_INFO", "CONFIG_KASAN", "CONFIG_KCSAN", "CONFIG_UBSAN")
+# What writes places in the source into files it makes, beside __LINE__, which is text by then.
+_KEEP_LINES = (
+    "CONFIG_DEBUG_INFO",
+    "CONFIG_GCOV_KERNEL",
+    "CONFIG_KASAN",
+    "CONFIG_KCSAN",
+    "CONFIG_UBSAN",
+)
 
 
 def make_words() -> Sequence[str]:

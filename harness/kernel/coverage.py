@@ -1,7 +1,8 @@
 """Which lines of the files that a stack's series change a kernel has run, as gcov counts them.
 
-Only these files are counted, and only where the configuration has GCOV_KERNEL: to count
-everything would make a kernel twice as large (Documentation/dev-tools/gcov.rst).
+Only these files are counted, and others of the same name, and only where the configuration has
+GCOV_KERNEL: a kernel that counts everything is much larger and slower
+(Documentation/dev-tools/gcov.rst).
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import json
 import re
 import shutil
 import tarfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import proc
+from harness.kernel import kconfig
 from harness.kernel.kconfig import Kconfig
 from harness.model import Stack
 from harness.workspace import Workspace
@@ -37,14 +40,9 @@ def make_words(stack: Stack, actual: Kconfig) -> Sequence[str]:
     return [f"GCOV_PROFILE_{stem}.o=y" for stem in sorted(stems)]
 
 
-def is_counted(config: Path) -> bool:
-    """Whether a kernel with this ``.config`` counts."""
-    return config.is_file() and f"{OPTION}=y\n" in config.read_text()
-
-
 def keep_notes(objects: Path, folder: Path) -> None:
     """Keeps the notes of a build whose kernel counts."""
-    if not is_counted(objects / ".config"):
+    if not kconfig.is_built_in(objects / ".config", OPTION):
         return
     for note in objects.rglob("*.gcno"):
         kept = folder / _NOTES / note.relative_to(objects)
@@ -56,9 +54,10 @@ def read_counts(workspace: Workspace, kernel: Path, counts: Path) -> Counts:
     """How often a guest ran each line that there is code for: by file of the source, and line.
 
     ``kernel`` is a kernel's folder in the cache, ``counts`` a tar file of what its guest had in
-    debugfs below ``gcov``. What an inlined function of a header did is left out.
+    debugfs below ``gcov``. What an inlined function of a header did is left out, and so is a file
+    whose counts are of another build than its notes.
     """
-    found: dict[str, dict[int, int]] = {}
+    found: dict[str, Counter[int]] = {}
     with workspace.scratch() as scratch, tarfile.open(counts) as archive:
         members = {member.name: member for member in archive if member.isfile()}
         for note in sorted((kernel / _NOTES).rglob("*.gcno")):
@@ -70,11 +69,13 @@ def read_counts(workspace: Workspace, kernel: Path, counts: Path) -> Counts:
                 continue
             (scratch / "it.gcda").write_bytes(content.read())
             shutil.copy(note, scratch / "it.gcno")
-            said = proc.run(["gcov", "--json-format", "--stdout", "it.gcda"], cwd=scratch).stdout
-            lines = found.setdefault(source, {})
-            for one in json.loads(said)["files"]:
+            words = ["gcov", "--json-format", "--stdout", "it.gcda"]
+            said = proc.run(words, cwd=scratch, check=False)
+            if said.status != 0:
+                continue
+            lines = found.setdefault(source, Counter())
+            for one in json.loads(said.stdout)["files"]:
                 if one["file"].endswith(f"/{source}") or one["file"] == source:
                     for line in one["lines"]:
-                        number = line["line_number"]
-                        lines[number] = lines.get(number, 0) + line["count"]
+                        lines[line["line_number"]] += line["count"]
     return found

@@ -82,6 +82,11 @@ class Kconfig:
         }
 
 
+def is_built_in(config: Path, option: str) -> bool:
+    """Whether a kernel's ``.config``, if it is there, has an option as ``y``."""
+    return config.is_file() and f"{option}=y\n" in config.read_text()
+
+
 def parse_kconfig(text: str, origin: str) -> Kconfig:
     """A fragment or a whole ``.config``. Raises ConfigError for any other line."""
     options: dict[str, str] = {}

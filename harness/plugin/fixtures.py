@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from harness.guest import counts, serial, ssh
+from harness.guest import debugfs, serial, ssh
 from harness.guest.hosts import Hosts, plan_hosts
 from harness.guest.lan import open_lan
 from harness.guest.machine import Guest
 from harness.jobs import AUDIT_ARGUMENTS, Lab
-from harness.kernel import coverage
+from harness.kernel import coverage, kconfig
 from harness.model import Arm
 from harness.plugin.state import began_key, boot_key, judge_key, lab_of, run_folder
 from harness.scenario import Judge
@@ -124,10 +124,10 @@ def guests(
         if kernel.config.is_file():
             judge.keep("config.txt", kernel.config.read_bytes())
         yield running if hosts is None else hosts
-        counted = coverage.is_counted(kernel.config)
+        counted = kconfig.is_built_in(kernel.config, coverage.OPTION)
         for name, guest in running.items():
             if counted and not guest.killed:
-                judge.keep(str(Path(name) / coverage.COUNTS), counts.read_counts(guest))
+                judge.keep(str(Path(name) / coverage.COUNTS), debugfs.read_counts(guest))
             if not guest.killed:
                 guest.end()
 

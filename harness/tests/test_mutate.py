@@ -54,6 +54,8 @@ class Run:
         ends: Mapping[str, Ends],
         unmissed: Sequence[Mapping[str, str]] = (),
         reach: Reach | None = None,
+        *,
+        certain: bool = False,
     ) -> None:
         self.mutation = Mutation(
             asker=lab.asker,
@@ -67,7 +69,7 @@ class Run:
         findings = Findings()
         for _ in self.mutation.run(lab.hunks(), findings):
             pass
-        self.idle = findings.excuse(unmissed)
+        self.idle = findings.excuse(unmissed, certain=certain)
         self.mutants = list(findings.mutants.values())
         self.fates = {one.text.splitlines()[-1]: one.fate for one in self.mutants}
 
@@ -208,6 +210,8 @@ def test_each_hunk_has_its_fate(lab: Lab) -> None:
 
 def test_two_hunks_that_start_alike_are_listed_one_by_one(lab: Lab) -> None:
     lab.write(insert("line 5", "q PASS\n"), insert("line 10", "x\n"), insert("line 20", "x\n"))
+    once = Run(lab, {"q": FEATURE}, [entry("x")], certain=True)
+    assert [one.fate for one in once.mutants] == [Fate.KILLED, Fate.SURVIVED, Fate.SURVIVED]
     once = Run(lab, {"q": FEATURE}, [entry("x")])
     assert [one.fate for one in once.mutants] == [Fate.KILLED, Fate.LISTED, Fate.SURVIVED]
     twice = Run(lab, {"q": FEATURE}, [entry("x"), entry("x")])
@@ -404,6 +408,23 @@ def test_a_lost_guest_kills_only_where_nobody_answers(lab: Lab) -> None:
     assert kill() == ("q", "ERROR: seen")
     lab.write(insert("line 5", "q PASS\np PASS\n"))
     assert kill() == ("p", "SYMPTOM: seen")
+
+
+def test_what_comes_late_is_asked_again(lab: Lab) -> None:
+    lab.write(insert("line 5", "q PASS\n"), insert("line 10", "nobody\n"))
+    whole = lab.revision(2)
+
+    def ask(late: int) -> list[tuple[Fate, str]]:
+        lab.guests.rule = lambda _, said: said
+        run = Mutation(asker=lab.asker, whole=whole, ends={"q": FEATURE})
+        run.require_whole()
+        left = iter(range(late))
+        lab.guests.rule = lambda _, said: "TIMEOUT" if next(left, None) is not None else said
+        return [(one.fate, one.why) for one in run.run(lab.hunks(), Findings())]
+
+    survived = Fate.SURVIVED, "no scenario shows anything else without it"
+    assert ask(2) == [(Fate.KILLED, "TIMEOUT: seen"), survived]
+    assert ask(1) == [(Fate.KILLED, "SYMPTOM: seen"), survived]
 
 
 def test_a_series_that_is_red_already_misses_nothing(lab: Lab) -> None:

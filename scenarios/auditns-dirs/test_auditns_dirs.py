@@ -103,10 +103,9 @@ def _rule(path: str, key: str, perm: str = "wa") -> str:
     return f"always,exit -F dir={path} -F perm={perm} -k {key}"
 
 
-def _change(run: Callable[..., Answer], *lines: str) -> list[str]:
+def _change(where: Any, *lines: str) -> list[str]:
     """Changes rules, each by a line of auditctl's; what is printed of those that are refused."""
-    load = "rules=$(mktemp) && cat >$rules && auditctl -R $rules"
-    said = run(["sh", "-c", load], given="\n".join(("-c", *lines, "")))
+    said = where.load("\n".join(("-c", *lines, "")))
     return re.findall(r"\((.*)\)", said.stderr)
 
 
@@ -135,13 +134,13 @@ def test_auditns_dirs(
     run(["sh", "/run/tree.sh", "restore"]).require()
 
     # whose daemon can watch it,
-    refused = _change(run, _WATCH)
+    refused = _change(inner, _WATCH)
     judge.expect("the watch, refused", refused, good=[])
     if refused:
         return
     judge.expect("the watch, listed", _list(run), good=[_WATCH])
     more = (f"-a {_rule('/srv/tree', 'use', 'rx')}", "-A never,exit -F dir=/srv/tree/quiet")
-    refused = _change(run, *more, *_REFUSED)
+    refused = _change(inner, *more, *_REFUSED)
     judge.expect("rules, refused", refused, good=list(_REFUSED.values()))
     for kind, good in _LISTS.items():
         raw = ("/run/nsaudit/rule", "add", kind, "always", _DIR, "=", ":/srv/tree")
@@ -163,7 +162,7 @@ def test_auditns_dirs(
     judge.expect("auditd with other ids", shifted.start().status, good=0)
     guest.run(["mkdir", "--mode=711", "/srv/closed"]).require()
     theirs = (f"-a {_rule(path, 'theirs')}" for path in ("/srv/tree", "/srv/closed"))
-    refused = _change(shifted.run, *theirs)
+    refused = _change(shifted, *theirs)
     judge.expect("one that cannot be read", refused, good=["Permission denied"])
     whose = {
         "outside": (guest.run, ()),
@@ -186,7 +185,7 @@ def test_auditns_dirs(
     guest.run(["auditctl", "-D"]).require()
     _do(run, {"no-host": "write /srv/tree/file"})
     guest.run(["auditctl", "-w", "/srv/tree", "-p", "wa", "-k", "host"]).require()
-    judge.expect("deleting the watch", _change(run, _WATCH.replace("-w", "-W")), good=[])
+    judge.expect("deleting the watch", _change(inner, _WATCH.replace("-w", "-W")), good=[])
     _do(run, {"no-watch": "write /srv/tree/file"})
     told = inner.trail("rules.log").commands("tree")[len(_TOLD) + 2 :]
     judge.expect("told after that", told, good=["unmounted", "no-host"])
@@ -194,7 +193,7 @@ def test_auditns_dirs(
     judge.expect("told last outside", told, good=["no-watch"])
 
     _expect_lives(guest, judge, inner)
-    _expect_limit(judge, run)
+    _expect_limit(judge, inner)
     judge.expect("lost inside", inner.lost(), good=0)
 
 
@@ -205,7 +204,7 @@ def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
     run(["sh", "-c", places]).require()
     rules = [_rule(f"/srv/{name}", "life") for name in ("gone", "named")]
     others = [_rule(path, "other") for path in _OTHERS]
-    added = _change(run, *(f"-a {rule}" for rule in (*rules, *others)))
+    added = _change(inner, *(f"-a {rule}" for rule in (*rules, *others)))
     judge.expect("rules of lives, refused", added, good=[])
     # Nothing that the kernel may forget is missed.
     guest.run(["sysctl", "-q", "vm.drop_caches=3"]).require()
@@ -215,19 +214,20 @@ def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
     trail = inner.trail("lives.log")
     judge.expect("told of lives", trail.commands("life"), good=[*_GONE, *_RENAMED])
     judge.expect("told of others", trail.commands("other"), good=[*_OTHERS_TOLD, "copied-again"])
-    judge.expect("deleting these", _change(run, *(f"-d {rule}" for rule in rules)), good=[])
+    judge.expect("deleting these", _change(inner, *(f"-d {rule}" for rule in rules)), good=[])
     run(["auditctl", "-D"]).require()
     judge.expect("rules after deleting all", _list(run), good=["No rules"])
 
 
-def _expect_limit(judge: Judge, run: Callable[..., Answer]) -> None:
+def _expect_limit(judge: Judge, inner: Any) -> None:
     """A directory with too many mounts below is refused, and leaves nothing behind."""
+    run = inner.run
     run(["sh", "-c", f"mkdir -p $(seq -f /srv/many/%g {_MOST})"]).require()
     _do(run, {f"mount-{n}": f"tmpfs /srv/many/{n}" for n in range(1, _MOST + 1)})
     many, one = f"-a {_rule('/srv/many', 'many')}", "-w /srv/one-more -p wa"
-    refused = _change(run, many)
+    refused = _change(inner, many)
     judge.expect("more mounts than that", refused, good=[_FULL])
     run(["umount", "/srv/many/1"]).require()
     for when in ("as many", "as many again"):
-        refused = _change(run, many, one, "-D")
+        refused = _change(inner, many, one, "-D")
         judge.expect(f"{when}, and one", refused, good=[_FULL])

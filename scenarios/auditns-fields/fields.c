@@ -11,35 +11,17 @@
  * of the type FIRST_TYPE + n. Prints the name of the errno of the last, 0 for none.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <linux/securebits.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <sys/fsuid.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "netlink.h"
+#include "tasks.h"
 
 /* IDS: real, effective, saved, of file systems, and of the login. */
 enum { REAL = 51, EFFECTIVE, SAVED, OF_FILES, LOGIN };
 /* AUDIT_FIRST_USER_MSG2, the first of 900. */
 #define FIRST_TYPE	2100
-
-static _Noreturn void stop(const char *what)
-{
-	perror(what);
-	exit(2);
-}
-
-static void log_in(void)
-{
-	int fd = open("/proc/self/loginuid", O_WRONLY);
-
-	if (fd < 0 || dprintf(fd, "%d", LOGIN) < 0)
-		stop("loginuid");
-	close(fd);
-}
 
 static void take_ids(void)
 {
@@ -55,23 +37,11 @@ static void take_ids(void)
 		stop("users");
 }
 
-static void enter(const char *pid)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%s/ns/user", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWUSER))
-		stop(path);
-	close(fd);
-}
-
 int main(int argc, char **argv)
 {
 	struct audit_answer answer = { 0 };
 	int count, fd, n;
-	char text[32];
+	char text[64];
 
 	if (argc < 3 || argc > 4) {
 		fputs("usage: fields COUNT FILE [PID]\n", stderr);
@@ -81,10 +51,13 @@ int main(int argc, char **argv)
 	fd = audit_socket();
 	if (fd < 0)
 		stop("socket");
-	log_in();
+	snprintf(text, sizeof(text), "%d", LOGIN);
+	put_text("/proc/self/loginuid", text);
 	take_ids();
-	if (argc > 3)
-		enter(argv[3]);
+	if (argc > 3) {
+		snprintf(text, sizeof(text), "/proc/%s/ns/user", argv[3]);
+		join_userns(text);
+	}
 	printf("%d\n", getpid());
 	fflush(stdout);
 	while (getchar() != EOF)

@@ -126,8 +126,7 @@ class _Asking:
         count = len(_rules("1", "1", "1"))
         words = ["/run/nsaudit/fields", str(count), _FILE, *more]
         job = spawn(["sh", "-c", 'echo $$; "$@"; true', "sh", *words], keep_input=True)
-        limit_s = 30.0 * self._guest.scale
-        self._guest.wait_until(lambda: job.out.count(b"\n") == 2, limit_s, "a task and its pid")
+        self._guest.wait_until(lambda: job.out.count(b"\n") == 2, 30.0, "a task and its pid")
         ppid, pid = bytes(job.out).decode().split()
         return job, pid, ppid
 
@@ -135,8 +134,7 @@ class _Asking:
         """Loads the rules, has the task do what they are about, and judges what was found."""
         run: Callable[..., Answer] = self._reader.run
         text = "".join(f"{rule.written(number)}\n" for number, rule in enumerate(rules))
-        load = "file=$(mktemp) && cat >$file && auditctl -R $file"
-        loaded = run(["sh", "-c", load], given=text, deadline_s=60.0)
+        loaded = self._reader.load(text)
         self._judge.keep(f"transcript-{what}.txt", text + loaded.stdout + loaded.stderr)
         listed = run(["auditctl", "-l"]).require().stdout.count("field-")
         keyed = sum(one.way != _MESSAGE for one in rules)

@@ -120,17 +120,11 @@ static void take_processor(void)
 
 static void enter(const char *place)
 {
-	int fd;
-
-	if (!strcmp(place, "userns")) {
-		/* who has no id there can make no user namespace */
+	/* who has no id there can make no user namespace */
+	if (!strcmp(place, "userns"))
 		unshare_as_root(CLONE_NEWUSER);
-		return;
-	}
-	fd = open(place, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWUSER))
-		stop(place);
-	close(fd);
+	else
+		join_userns(place);
 }
 
 static int measure(unsigned long rounds, const char *place)

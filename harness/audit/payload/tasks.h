@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Tasks that a program starts for a while. What goes wrong with them ends it
+ * Tasks that a program starts for a while, and where it goes itself. What goes wrong with them ends it
  * with the status FAILED.
  *
  * The includer defines _GNU_SOURCE before its first header.
@@ -46,6 +46,16 @@ static inline void unshare_as_root(int flags)
 	put_text("/proc/self/setgroups", "deny");
 	put_text("/proc/self/uid_map", "0 0 1");
 	put_text("/proc/self/gid_map", "0 0 1");
+}
+
+/* Joins the user namespace that a file shows. */
+static inline void join_userns(const char *file)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || setns(fd, CLONE_NEWUSER))
+		stop(file);
+	close(fd);
 }
 
 /* As fork(2). */

@@ -140,15 +140,13 @@ static void print(struct ring *ring, unsigned int count)
 static int borrow(struct ring *ring, const char *pid)
 {
 	int id = syscall(SYS_io_uring_register, ring->fd,
-			 IORING_REGISTER_PERSONALITY, NULL, 0), fd;
+			 IORING_REGISTER_PERSONALITY, NULL, 0);
 	char path[64];
 
 	if (id < 0)
 		stop("io_uring_register");
 	snprintf(path, sizeof(path), "/proc/%s/ns/user", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWUSER))
-		stop("setns");
+	join_userns(path);
 	return id;
 }
 

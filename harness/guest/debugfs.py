@@ -1,17 +1,16 @@
-"""What the kernel of a guest has counted (gcov), which it shows as files in debugfs."""
+"""The debugfs of a guest, and what its kernel shows there of what it has counted (gcov)."""
 
 from __future__ import annotations
 
 from harness.guest.machine import Guest
 
-_DEBUG = "/sys/kernel/debug"
+DEBUGFS = "/sys/kernel/debug"
 _TAR = "/run/gcov.tar"
 # Such a file has no size, by which tar would go, before it is read.
 _PACK = f"""
 set -e
-mountpoint -q {_DEBUG} || mount -t debugfs debugfs {_DEBUG}
 copy=$(mktemp -d)
-cd {_DEBUG}/gcov
+cd {DEBUGFS}/gcov
 find . -name '*.gcda' | while read -r file; do
 	mkdir -p "$copy/${{file%/*}}"
 	cat "$file" >"$copy/$file"
@@ -20,7 +19,14 @@ tar -cf {_TAR} -C "$copy" .
 """
 
 
+def mount(guest: Guest) -> None:
+    """Mounts it at ``DEBUGFS``, where it is not there yet."""
+    command = f"mountpoint -q {DEBUGFS} || mount -t debugfs debugfs {DEBUGFS}"
+    guest.run(["sh", "-c", command]).require()
+
+
 def read_counts(guest: Guest) -> bytes:
     """Everything below ``gcov`` there, as a tar file. Raises HarnessError when it has none."""
+    mount(guest)
     guest.run(["sh", "-c", _PACK]).require()
     return guest.get(_TAR)
