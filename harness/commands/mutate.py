@@ -163,8 +163,10 @@ def _ask(
     names = opening.require_names(lab, stack, options.scenario)
     tree, below, whole = _split(lab, screen, stack)
     ends = {name: questions.ends_of(name, stack, lab.catalogue) for name in names}
-    asker = opening.open_asker(lab, stack.base.name, workers=options.jobs)
-    host = lab.host_for(lab.kernel(f"vanilla-{stack.base.name}"))
+    # The kernel that is asked about anyway tells what host this is: the base's may be unbuilt.
+    kernel = lab.builder.build_revision(whole)
+    asker = opening.open_asker(lab, stack.base.name, workers=options.jobs, probe=kernel)
+    host = lab.host_for(kernel)
     run = Mutation(
         asker=asker,
         whole=whole,
