@@ -137,6 +137,14 @@ def test_auditns_limits(
         judge.expect(f"waited {where} after that", reader.status().backlog_wait_time_actual, good=0)
         judge.expect(f"lost {elsewhere}", other.lost() - seen.lost, good=0)
 
+    # A container's can be locked with the limits that it has, and not the machine's by it.
+    inner.run(["auditctl", "-e", "2"]).require()
+    for reader in (inner, auditd):
+        reader.run(["auditctl", "-r", str(_RATE)])
+    rates = inner.status().rate_limit, auditd.status().rate_limit
+    judge.expect("rates, inside locked and outside", rates, good=(0, _RATE))
+    auditd.run(["auditctl", "-r", "0"]).require()
+
     # What was lost is what is asked about here, and not what keeps it from being seen.
     guest.run(["auditctl", "--reset-lost"]).require()
     judge.expect("lost in the end", auditd.lost(), good=0)
