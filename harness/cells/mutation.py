@@ -1,11 +1,11 @@
 """Takes the hunks of a series away, one at a time, until some scenario shows something else.
 
-The scenario that missed the hunk before, as the series' record has it, is asked first, or else the
-one that missed the last hunk, as the likeliest to miss its neighbour; then those that no earlier
-configuration let ask, those that missed most, and among these the quickest. The kernels without a
-hunk are not kept, the answers are: what was broken off goes on where it stopped. Where it is known
-who runs the lines of a hunk, only these are asked. What nobody missed under one configuration is
-asked of the next. While guests run, the kernel without the next hunk is built.
+The scenario that missed the hunk before, as the series' record has it, is asked first; then those
+that no earlier configuration let ask, those that are nearly alone in running some line of it, the
+one that missed the last hunk, those that missed most, and among these the quickest. The kernels
+without a hunk are not kept, the answers are: what was broken off goes on where it stopped. Where
+it is known who runs the lines of a hunk, only these are asked. What nobody missed under one
+configuration is asked of the next. While guests run, the kernel without the next hunk is built.
 """
 
 from __future__ import annotations
@@ -237,15 +237,21 @@ class Mutation:
 
     def _order(self, hunk: Hunk) -> Sequence[str]:
         """The scenarios, the likeliest to miss a hunk first."""
-        first = self.record.who(hunk, self._config) or self._last
+        who = self.record.who(hunk, self._config)
+        rarity = self.reach.among(self.ends, hunk)
+
+        def rank(name: str) -> tuple[bool, bool, int, bool, int, float]:
+            return (
+                name != who,
+                name not in self.new,
+                rarity.get(name, 0),
+                name != self._last,
+                -self._missed[name],
+                self._seconds[name],
+            )
+
         # What is on record was seen, whoever ran what when it was counted.
-        names = {*self.reach.among(self.ends, hunk), self.record.who(hunk, self._config)}
-
-        def rank(name: str) -> tuple[bool, bool, int, float]:
-            newness = name not in self.new
-            return name != first, newness, -self._missed[name], self._seconds[name]
-
-        return sorted((name for name in self.ends if name in names), key=rank)
+        return sorted((name for name in self.ends if name in rarity or name == who), key=rank)
 
     def _is_asked(self, hunk: Hunk, revision: Revision, known: Container[str]) -> bool:
         """Whether there is nothing left to ask of a kernel without a hunk."""

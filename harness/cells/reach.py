@@ -29,16 +29,25 @@ class Reach:
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
 
-    def among(self, names: Iterable[str], hunk: Hunk) -> Sequence[str]:
-        """Those of the scenarios that run a hunk's lines, or of which that is not known."""
-        lines = range(hunk.line, hunk.line + len(hunk.added))
+    def among(self, names: Iterable[str], hunk: Hunk) -> Mapping[str, int]:
+        """Those of the scenarios that run a hunk's lines, or of which that is not known.
 
-        def runs(name: str) -> bool:
-            file = self.counts.get(name, {}).get(hunk.file, {})
-            known = [file[line] for line in lines if line in file]
-            return not known or any(known)
+        Each with how many scenarios run that line of those that it runs which fewest run: who is
+        there nearly alone is the likeliest to miss it. Of whom nothing is known that is all.
+        """
+        ran = {name: self._ran(name, hunk) for name in names}
+        runners = Counter(line for lines in ran.values() for line in lines or ())
+        return {
+            name: min(runners[line] for line in lines) if lines else len(ran)
+            for name, lines in ran.items()
+            if lines is None or lines
+        }
 
-        return [name for name in names if runs(name)]
+    def _ran(self, name: str, hunk: Hunk) -> Sequence[int] | None:
+        """The lines of a hunk that a scenario runs; None where none has code, or nobody knows."""
+        file = self.counts.get(name, {}).get(hunk.file, {})
+        known = [n for n in range(hunk.line, hunk.line + len(hunk.added)) if n in file]
+        return [line for line in known if file[line]] if known else None
 
 
 def measure(asker: Asker, whole: Revision, names: Sequence[str]) -> Reach:

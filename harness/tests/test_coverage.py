@@ -73,12 +73,13 @@ def test_how_often_each_line_ran(tmp_path: Path) -> None:
 def test_who_runs_a_hunk() -> None:
     reach = Reach(counts={"q": {"a.c": {3: 1, 4: 0}}, "p": {"a.c": {3: 0, 4: 0}}})
 
-    def among(file: str, line: int, *added: str) -> list[str]:
-        return list(reach.among(["p", "q", "r"], Hunk(file=file, line=line, added=added)))
+    def among(file: str, line: int, *added: str) -> dict[str, int]:
+        return dict(reach.among(["p", "q", "r"], Hunk(file=file, line=line, added=added)))
 
     # Of r nothing is known, and nothing of lines without code.
-    assert among("a.c", 3, "x") == ["q", "r"]
-    assert among("a.c", 4, "x") == ["r"]
-    assert among("a.c", 2, "x", "y") == ["q", "r"]
-    assert among("a.c", 5, "x") == ["p", "q", "r"]
-    assert among("b.c", 3, "x") == ["p", "q", "r"]
+    everybody = {"p": 3, "q": 3, "r": 3}
+    assert among("a.c", 3, "x") == {"q": 1, "r": 3}
+    assert among("a.c", 4, "x") == {"r": 3}
+    assert among("a.c", 2, "x", "y") == {"q": 1, "r": 3}
+    assert among("a.c", 5, "x") == everybody
+    assert among("b.c", 3, "x") == everybody

@@ -393,6 +393,16 @@ def test_who_does_not_run_a_hunk_is_not_asked(lab: Lab) -> None:
     assert [name for _, name in lab.guests.asked] == ["q"]
 
 
+def test_who_is_nearly_alone_in_a_hunk_is_asked_first(lab: Lab) -> None:
+    lab.guests.seconds = {"q": 3.0, "p": 2.0, "r": 1.0}
+    lab.write(insert("line 5", "nobody\n\tnobody\n"))
+    (line,) = (one.line for one in lab.hunks())
+    counts = {name: {"a.c": {line: 1, line + 1: int(name == "q")}} for name in ("q", "p", "r")}
+    nothing = Ends(Outcome.SYMPTOM, Outcome.SYMPTOM)
+    Run(lab, dict.fromkeys(("q", "p", "r"), nothing), reach=Reach(counts=counts))
+    assert "".join(name for _, name in lab.guests.asked) == "qrp"
+
+
 def test_a_lost_guest_kills_only_where_nobody_answers(lab: Lab) -> None:
     def kill() -> tuple[str, str]:
         lab.guests.rule = lambda _, said: said
