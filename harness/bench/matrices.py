@@ -16,7 +16,7 @@ from harness.cells.matrix import Walk
 from harness.errors import UsageError
 from harness.kernel import hunks, prefixes
 from harness.kernel.prefixes import Prefix
-from harness.kernel.tree import Tree, export, git, open_tree
+from harness.kernel.tree import Tree, export, git
 from harness.model import MatrixRow, Stack
 from harness.workspace import Workspace
 
@@ -62,8 +62,8 @@ def matrix(plan: Plan) -> Iterator[Figure]:
 
 
 def _split(plan: Plan, stack: Stack) -> Sequence[Prefix]:
-    with plan.lab.workspace.lock(f"tree-{plan.base}"):
-        return prefixes.split(open_tree(plan.lab.workspace, stack.base), stack)
+    _, found = prefixes.open_split(plan.lab.workspace, stack)
+    return found
 
 
 def _ask(

@@ -150,7 +150,7 @@ class Mutation:
             return _mutant(hunk, Fate.STILLBORN, why="it opens or closes what others do not")
         revision = self._without(hunk)
         known = self.asker.recall(revision, list(self.ends))
-        if not self._find_red(known) and not self._is_asked(hunk, revision, known):
+        if not self._find_red(known) and not self._is_asked(revision, self._order(hunk), known):
             key = self.asker.builder.key_of(revision)
             if self._workspace.find("kernel", key) is None:
                 self._ours.add(key)
@@ -170,8 +170,7 @@ class Mutation:
         known = self.asker.recall(revision, list(self.ends))
         if red := self._find_red(known):
             return self._kill(hunk, red)
-        asked = self._is_asked(hunk, revision, known)
-        built = None if asked else self.asker.build(revision)
+        built = None if self._is_asked(revision, order, known) else self.asker.build(revision)
         if isinstance(built, Answers):
             (said, *_) = built.gates[BUILDS]
             if is_proven(said):
@@ -253,10 +252,10 @@ class Mutation:
         # What is on record was seen, whoever ran what when it was counted.
         return sorted((name for name in self.ends if name in rarity or name == who), key=rank)
 
-    def _is_asked(self, hunk: Hunk, revision: Revision, known: Container[str]) -> bool:
+    def _is_asked(self, revision: Revision, order: Iterable[str], known: Container[str]) -> bool:
         """Whether there is nothing left to ask of a kernel without a hunk."""
         is_compared = self._workspace.find("same", self._pair(revision)) is not None
-        return is_compared and all(name in known for name in self._order(hunk))
+        return is_compared and all(name in known for name in order)
 
     def _batches(self, order: Sequence[str]) -> Iterator[Sequence[str]]:
         """The likeliest scenario alone, and then as many as run at a time."""

@@ -91,9 +91,7 @@ def _in_history(lab: Lab, screen: Screen, options: argparse.Namespace) -> Bisect
 
 def _in_series(lab: Lab, screen: Screen, options: argparse.Namespace) -> BisectResult:
     stack = lab.catalogue.stack_of(options.series, options.base)
-    with lab.workspace.lock(f"tree-{stack.base.name}"):
-        tree = open_tree(lab.workspace, stack.base, screen.step)
-        found = prefixes.split(tree, stack)
+    tree, found = prefixes.open_split(lab.workspace, stack, screen.step)
     by_commit = {one.revision.commit: one for one in found if one.revision}
 
     def revision_of(commit: str) -> Revision:

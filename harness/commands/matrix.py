@@ -20,7 +20,6 @@ from harness.commands import output
 from harness.commands.opening import add_jobs, open_lab
 from harness.jobs import Lab
 from harness.kernel import gates, prefixes
-from harness.kernel.tree import open_tree
 from harness.model import MatrixResult, MatrixRow, Stack
 from harness.report import matrix
 from harness.report.screen import Screen
@@ -66,9 +65,7 @@ def _ask(
     lab: Lab, screen: Screen, stack: Stack, names: list[str], options: argparse.Namespace
 ) -> MatrixResult:
     began, started = time.monotonic(), datetime.now(UTC)
-    with lab.workspace.lock(f"tree-{stack.base.name}"):
-        tree = open_tree(lab.workspace, stack.base, screen.step)
-        found = prefixes.split(tree, stack)
+    _, found = prefixes.open_split(lab.workspace, stack, screen.step)
     walk = Walk(
         asker=opening.open_asker(lab, stack.base.name, workers=options.jobs),
         inspector=lab.inspector,

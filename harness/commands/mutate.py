@@ -26,7 +26,7 @@ from harness.errors import UsageError
 from harness.guest import capacity
 from harness.jobs import KCONFIGS, PATCHES, Lab
 from harness.kernel import hunks, kconfig, prefixes, series
-from harness.kernel.tree import Revision, Tree, open_tree
+from harness.kernel.tree import Revision, Tree
 from harness.model import MutationResult, Stack
 from harness.report import mutation as shown
 from harness.report.screen import Screen
@@ -119,9 +119,7 @@ def _require_configs(options: argparse.Namespace) -> list[str]:
 
 def _split(lab: Lab, screen: Screen, stack: Stack) -> tuple[Tree, Revision, Revision]:
     """The base's tree, and the stack there without its last series and with it."""
-    with lab.workspace.lock(f"tree-{stack.base.name}"):
-        tree = open_tree(lab.workspace, stack.base, screen.step)
-        patches = prefixes.split(tree, stack)
+    tree, patches = prefixes.open_split(lab.workspace, stack, screen.step)
     below, whole = patches[0].revision, patches[-1].revision
     if below is None or whole is None:
         name = stack.series[-1].name

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ApplyError
-from harness.kernel.tree import Revision, Tree
+from harness.kernel.tree import Revision, Tree, open_tree
 from harness.model import Series, Stack
+from harness.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 _TAG = "[PATCH] "
 
@@ -63,6 +67,15 @@ def apply(tree: Tree, stack: Stack) -> tuple[Sequence[str], tuple[str, ...]]:
             break
     said = (line.strip() for line in refused.message.splitlines())
     return commits, (*said, refused.hint)
+
+
+def open_split(
+    workspace: Workspace, stack: Stack, on_step: Callable[[str], None] = log.info
+) -> tuple[Tree, Sequence[Prefix]]:
+    """The tree of a stack's base, fetched where it is new, and what ``split`` says there."""
+    with workspace.lock(f"tree-{stack.base.name}"):
+        tree = open_tree(workspace, stack.base, on_step)
+        return tree, split(tree, stack)
 
 
 def split(tree: Tree, stack: Stack) -> Sequence[Prefix]:

@@ -67,7 +67,8 @@ def test_auditns_records(
     for where, reader, more in (("inside", inner, ()), ("outside", auditd, ("time",))):
         # each of the calls has its record,
         names = [word for call in _CALLS for word in ("-S", call)]
-        reader.run(["auditctl", "-a", "always,exit", "-F", "arch=b64", *names, "-k", "calls"])
+        rule = ["always,exit", "-F", "arch=b64", *names, "-k", "calls"]
+        reader.run(["auditctl", "-a", *rule]).require()
         if reader is inner:
             # Only the machine's daemon hears of a clock, which nobody in a container can set.
             guest.run(["/run/nsaudit/calls", "time"]).require()
@@ -91,7 +92,7 @@ def test_auditns_records(
         reader.run(["auditctl", "-D"]).require()
 
         # and so has a program all its arguments.
-        rule = ("always,exit", "-F", "arch=b64", "-S", "execve", "-k", "program")
+        rule = ["always,exit", "-F", "arch=b64", "-S", "execve", "-k", "program"]
         reader.run(["auditctl", "-a", *rule]).require()
         reader.run(["true", *_ARGUMENTS]).require()
         reader.run(["auditctl", "-D"]).require()

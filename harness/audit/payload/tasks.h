@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Tasks that a program starts for a while, and where it goes itself. What goes wrong with them ends it
- * with the status FAILED.
+ * Tasks that a program starts for a while, and where it goes itself. What goes
+ * wrong with them ends it with the status FAILED.
  *
  * The includer defines _GNU_SOURCE before its first header.
  */
