@@ -24,6 +24,8 @@ _CALLS, _BACKLOG = 400, 8
 # How long a caller waits for room, in ticks, and who has to be heard.
 _TICKS, _LONG = 2, "15000"
 _LIMIT_S = 20.0
+# In /proc/net/netlink.
+_NETLINK_AUDIT = "9"
 # getppid(2), told by what it does not look at.
 _NUMBER, _MARK = 110, 4242
 _RULES = f"""
@@ -47,6 +49,13 @@ def _send_and_read(send: Callable[..., Any], reader: Any, text: str) -> bool:
 
 def _calls(trail: Trail) -> int:
     return sum(one.get("key") == "calls" for one in trail.matching(type="SYSCALL"))
+
+
+def _drops(reader: Any) -> int:
+    """How often netlink has told an audit socket there that it was too slow (ENOBUFS)."""
+    sockets = reader.run(["cat", "/proc/net/netlink"]).require().stdout.splitlines()[1:]
+    fields = [line.split() for line in sockets]
+    return sum(int(one[8]) for one in fields if one[1] == _NETLINK_AUDIT)
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -122,6 +131,9 @@ def test_auditns_limits(
         judge.note(**{f"lost_by_queue_{where}": lost})
         judge.expect(f"lost {where}", lost > 0, good=True)
         judge.expect(f"calls that arrived or are counted {where}", arrived + lost, good=_CALLS)
+        if reader is inner:
+            # It was never sent what it had no room for.
+            judge.expect("told that it was too slow", _drops(reader), good=0)
         reader.run(["auditctl", "-D"]).require()
         reader.run(["auditctl", "-b", "64"]).require()
 

@@ -1,0 +1,78 @@
+"""Does the next daemon get what was told while there was none, in order?
+
+A container's daemon is killed, and the machine's; what is told then is kept, that of the machine
+by another queue than the rest where it was under way. Others of the machine's leave while the
+kernel waits for them to read: it must not go on with what was theirs, and a kernel for debugging
+says if it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.guest.machine import Guest
+from harness.scenario import Judge
+
+_FEW, _TIMES = 8, 5
+# The container's daemon reads one record each so many ms.
+_EVERY_MS, _LIMIT_S = 900, 20.0
+_RULE = ["always,exit", "-F", "arch=b64", "-S", "mkdir", "-k", "made"]
+
+
+# The machine keeps something for a daemon to come if it is booted with audit=1, as here.
+@pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
+def test_auditns_kept(
+    guest: Guest,
+    judge: Judge,
+    auditd: Any,
+    contained: Callable[..., Any],
+    slow_reader: Callable[..., Any],
+    send: Callable[..., Any],
+    script: Callable[[str], list[str]],
+) -> None:
+    # Given a container with a daemon that reads slowly, and is killed,
+    inner = contained()
+    reader = slow_reader(inner, 0, _EVERY_MS, _LIMIT_S * guest.scale)
+    judge.expect("a daemon in the container", reader.answer, good="0", broken="ECONNREFUSED")
+    if reader.answer != "0":
+        return
+    inner.run(["auditctl", "-a", *_RULE]).require()
+    for number in range(_FEW):
+        inner.run(["mkdir", f"/tmp/kept-{number}"]).require()
+    inner.kill()
+
+    # then the next one is told all that this one was not, in the order in which it was done,
+    judge.expect("auditd in it", inner.start().status, good=0)
+    made = [one.get("name") for one in inner.trail("inside.log").matching(nametype="CREATE")]
+    late = [f"/tmp/kept-{number}" for number in range(_FEW - len(made), _FEW)]
+    judge.note(kept_inside=len(made))
+    judge.expect("kept inside", made, good=late)
+    judge.expect("much of it", len(made) > _FEW // 2, good=True)
+
+    # and so is the machine's. (libaudit may take the first record for an answer to the daemon's
+    # registration, and drop it.)
+    auditd.kill()
+    for number in range(_FEW):
+        send(guest.run, f"kept-{number}.")
+    judge.expect("auditd again", auditd.start().status, good=0)
+    told = [
+        one.text
+        for one in auditd.trail("outside.log").records
+        if "nsaudit-anybody-there" in one.text or "kept-" in one.text
+    ]
+    last = [text.partition("kept-")[2].partition(".")[0] for text in told[-_FEW:]]
+    judge.expect("kept outside", last, good=list(map(str, range(_FEW))))
+
+    # When a daemon leaves while the kernel waits for it to read,
+    auditd.kill()
+    said = guest.run([*script("leaves.py"), str(_TIMES)], deadline_s=60.0).require()
+    judge.expect("registered, and gone", said.stdout.split(), good=["0"] * 2 * _TIMES)
+
+    # what is said later comes to the next.
+    judge.expect("auditd in the end", auditd.start().status, good=0)
+    send(guest.run, "after-all.")
+    judge.expect("later", len(auditd.trail("later.log").saying("after-all.")), good=1)
+    judge.expect("lost", auditd.lost(), good=0)
