@@ -92,6 +92,8 @@ _REFUSED = {
 }
 # The same of other lists, which auditctl does not ask for.
 _LISTS = {"io_uring": "0", "user": "EINVAL", "exclude": "EINVAL"}
+# A new directory may have the memory of one that is gone.
+_NEW = 200
 
 
 def _do(run: Callable[..., Answer], acts: Mapping[str, str], wrap: tuple[str, ...] = ()) -> None:
@@ -145,6 +147,8 @@ def test_auditns_dirs(
     for kind, good in _LISTS.items():
         raw = ("/run/nsaudit/rule", "add", kind, "always", _DIR, "=", ":/srv/tree")
         judge.expect(f"in the list {kind}", run(raw).require().stdout.strip(), good=good)
+    raw = ("/run/nsaudit/rule", "add", "exit", "always", _DIR, "=", ":srv/tree")
+    judge.expect("one from where one is", run(raw).require().stdout.strip(), good="EINVAL")
     judge.expect("rules, listed", len(_list(run)), good=4)
 
     # is told what happens there, as is the machine's of what it was told before,
@@ -211,6 +215,8 @@ def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
     _do(run, _GONE | _RENAMED | _ANOTHER | {"aim": "write /srv/pointer/file"} | _OTHERS_TOLD)
     guest.run(["sysctl", "-q", "vm.drop_caches=3"]).require()
     _do(run, {"copied-again": "write /etc/skel/file"})
+    _do(run, {f"mkdir-{n}": f"mkdir /srv/new-{n}" for n in range(_NEW)})
+    _do(run, {f"write-{n}": f"write /srv/new-{n}/file" for n in range(_NEW)})
     trail = inner.trail("lives.log")
     judge.expect("told of lives", trail.commands("life"), good=[*_GONE, *_RENAMED])
     judge.expect("told of others", trail.commands("other"), good=[*_OTHERS_TOLD, "copied-again"])

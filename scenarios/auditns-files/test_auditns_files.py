@@ -66,6 +66,9 @@ _DEEP = "/run/stack/merged/{top}/1/2/3/4/5/6/7/8/{name}"
 _COPIES = ((["chmod", "640"], "file", "NORMAL"), (["mkdir"], "new", "CREATE"))
 # The numbers of what three rules are about: a directory, a file in it, and a program.
 _NUMBERS = ("stat", "--format=%d:%i")
+# What names no file wherever one is, and the fields that can: AUDIT_EXE and, by its name, WATCH.
+_NO_FILES = ("root/watched", "/", "/root/", "root/")
+_FIELDS = ("112", "path")
 
 
 def _keyed(trail: Trail, key: str) -> list[Event]:
@@ -95,6 +98,11 @@ def test_auditns_files(
     judge.expect("the watch, listed", listed, good=" ".join(watch))
     again = run(["auditctl", *watch])
     judge.expect("adding it again", "Rule exists" in again.stderr, good=True)
+
+    for field in _FIELDS:
+        rules = [("exit", "always", field, "=", f":{file}") for file in _NO_FILES]
+        said = [run(["/run/nsaudit/rule", "add", *rule]).require().stdout for rule in rules]
+        judge.expect(f"no file, {field}", set(said), good={"EINVAL\n"})
 
     # each thing that is done to it is told once, the removal too,
     seen, done = {}, 0
