@@ -21,6 +21,7 @@ _END = "the-last-word"
 _LIMIT_S = 20.0
 # More messages than fit into the socket of a daemon.
 _UNREAD = 400
+_SHIFT = 100_000
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -38,7 +39,7 @@ def test_auditns_multicast(
         return run([*wrap, *listener, group]).require().stdout.strip()
 
     # Given two containers with a daemon and rules, and one without,
-    inner, other, bare = contained(), contained(), contained()
+    inner, other, bare = contained(shift=_SHIFT), contained(), contained()
     judge.expect("to listen before there is audit", ask(inner.run), good="EPERM")
     for name, one in (("the one", inner), ("the other", other)):
         if not one.expect_start(f"auditd in {name}"):
@@ -88,6 +89,7 @@ def test_auditns_multicast(
     ways = [(one.get("op"), one.get("res")) for one in inside]
     come_and_gone = [("connect", "1"), ("disconnect", "1")]
     judge.expect("listeners, told inside", ways, good=come_and_gone)
+    judge.expect("who listens", {one.get("uid") for one in inside}, good={"0"})
 
     # One that leaves in a namespace below has left where it came: the machine is told of its own.
     joined = inner.run([*listener, "userns", "--below"]).require().stdout.strip()
@@ -98,10 +100,19 @@ def test_auditns_multicast(
     left = auditd.trail("outside.log").matching(type="EVENT_LISTENER", op="disconnect")
     judge.expect("those that left, told outside", len(left), good=1)
 
+    # It is told whether the machine's audit is on or off.
+    known = len(ways) + len(come_and_gone)
+    guest.run(["auditctl", "-e", "0"]).require()
+    judge.expect("to listen while it is off outside", ask(inner.run), good="0")
+    inside = inner.trail("inside-alone.log").matching(type="EVENT_LISTENER")[known:]
+    ways = [(one.get("op"), one.get("res")) for one in inside]
+    judge.expect("told inside then", ways, good=come_and_gone)
+    guest.run(["auditctl", "-e", "1"]).require()
+
     # Who joins while there is no daemon is told to the next one. (libaudit may take the first
     # record for an answer to the daemon's registration, and drop it.)
     inner.kill()
-    known = len(inside) + len(come_and_gone)
+    known += len(inside)
     for _ in range(2):
         judge.expect("to listen without a daemon", ask(inner.run), good="0")
     judge.expect("the next daemon", inner.start().status, good=0)
