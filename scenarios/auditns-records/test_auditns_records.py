@@ -60,6 +60,7 @@ def test_auditns_records(
     # Given the machine, booted with a limit that is no number, and a container,
     console = guest.console_log.read_text(errors="replace")
     judge.expect("the limit, told so", _DEFAULT in console, good=True)
+    judge.expect("limits, each in a line", console.count("audit_backlog_limit: "), good=2)
     inner = contained(shift=_SHIFT)
     if not inner.expect_start():
         return
