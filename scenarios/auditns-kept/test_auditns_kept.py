@@ -21,6 +21,7 @@ _FEW, _TIMES = 8, 5
 # The container's daemon reads one record each so many ms.
 _EVERY_MS, _LIMIT_S = 900, 20.0
 _RULE = ["always,exit", "-F", "arch=b64", "-S", "mkdir", "-k", "made"]
+_SIGNALS = ["always,exit", "-F", "arch=b64", "-S", "kill", "-k", "signal"]
 
 
 # The machine keeps something for a daemon to come if it is booted with audit=1, as here.
@@ -62,17 +63,24 @@ def test_auditns_kept(
 
     # and so is the machine's. (libaudit may take the first record for an answer to the daemon's
     # registration, and drop it.)
+    guest.run(["auditctl", "-a", *_SIGNALS]).require()
     auditd.kill()
     for number in range(_FEW):
         send(guest.run, f"kept-{number}.")
+    pid = guest.run(["sh", "-c", "sleep 9 & echo $!; kill $!"]).require().stdout.strip()
     judge.expect("auditd again", auditd.start().status, good=0)
+    trail = auditd.trail("outside.log")
     told = [
-        one.text
-        for one in auditd.trail("outside.log").records
-        if "nsaudit-anybody-there" in one.text or "kept-" in one.text
-    ]
-    numbers = [text.partition("kept-")[2].partition(".")[0] for text in told[-_FEW:]]
+        one for one in trail.records if "nsaudit-anybody-there" in one.text or "kept-" in one.text
+    ][-_FEW:]
+    numbers = [one.text.partition("kept-")[2].partition(".")[0] for one in told]
     judge.expect("kept outside", numbers, good=list(map(str, range(_FEW))))
+    # By then there was no daemon in whose PID namespace the pids could have been looked up.
+    judge.expect("pids", "0" in {one.get("pid") for one in told}, good=False)
+    (serial,) = {one.serial for one in trail.matching(type="SYSCALL", key="signal", comm="sh")}
+    signalled = [o.get("opid") for o in trail.matching(type="OBJ_PID") if o.serial == serial]
+    judge.expect("whom it signalled", signalled, good=[pid])
+    guest.run(["auditctl", "-D"]).require()
 
     # When daemons leave while the kernel waits for them to read,
     auditd.kill()

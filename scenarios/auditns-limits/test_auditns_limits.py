@@ -47,8 +47,9 @@ def _send_and_read(send: Callable[..., Any], reader: Any, text: str) -> bool:
     return text in reader.read()
 
 
-def _calls(trail: Trail) -> int:
-    return sum(one.get("key") == "calls" for one in trail.matching(type="SYSCALL"))
+def _calls(trail: Trail) -> set[int]:
+    """The events of the calls, by their serial numbers."""
+    return {one.serial for one in trail.matching(type="SYSCALL", key="calls")}
 
 
 def _drops(reader: Any) -> int:
@@ -126,7 +127,11 @@ def test_auditns_limits(
             what=f"a message after the calls {where}",
         )
         judge.expect(f"waited {where}", after.backlog_wait_time_actual > 0, good=True)
-        arrived = _calls(reader.trail(f"calls-{where}.log"))
+        trail = reader.trail(f"calls-{where}.log")
+        calls = _calls(trail)
+        excluded = [one for one in trail.matching(type="PROCTITLE") if one.serial in calls]
+        judge.expect(f"records that are excluded {where}", excluded, good=[])
+        arrived = len(calls)
         lost = reader.lost() - before.lost
         judge.note(**{f"lost_by_queue_{where}": lost})
         judge.expect(f"lost {where}", lost > 0, good=True)
