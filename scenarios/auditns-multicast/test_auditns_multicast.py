@@ -103,16 +103,26 @@ def test_auditns_multicast(
     # It is told whether the machine's audit is on or off.
     known = len(ways) + len(come_and_gone)
     guest.run(["auditctl", "-e", "0"]).require()
-    judge.expect("to listen while it is off outside", ask(inner.run), good="0")
+    said = inner.run(["sh", "-c", 'echo $$; exec "$@"', "sh", *listener, "userns"]).require()
+    pid, joined = said.stdout.split()
+    judge.expect("to listen while it is off outside", joined, good="0")
     inside = inner.trail("inside-alone.log").matching(type="EVENT_LISTENER")[known:]
     ways = [(one.get("op"), one.get("res")) for one in inside]
     judge.expect("told inside then", ways, good=come_and_gone)
+    judge.expect("its pid", {one.get("pid") for one in inside}, good={pid})
     guest.run(["auditctl", "-e", "1"]).require()
+
+    # Unless there it is not wanted.
+    known += len(inside)
+    inner.run(["auditctl", "-a", "always,exclude", "-F", "msgtype=EVENT_LISTENER"]).require()
+    judge.expect("to listen when that is excluded", ask(inner.run), good="0")
+    inside = inner.trail("inside-excluded.log").matching(type="EVENT_LISTENER")[known:]
+    judge.expect("what is excluded", len(inside), good=0)
+    inner.run(["auditctl", "-d", "always,exclude", "-F", "msgtype=EVENT_LISTENER"]).require()
 
     # Who joins while there is no daemon is told to the next one. (libaudit may take the first
     # record for an answer to the daemon's registration, and drop it.)
     inner.kill()
-    known += len(inside)
     for _ in range(2):
         judge.expect("to listen without a daemon", ask(inner.run), good="0")
     judge.expect("the next daemon", inner.start().status, good=0)

@@ -102,9 +102,11 @@ def test_auditns_records(
         judge.expect(f"arguments, {where}", lengths, good=[len(one) for one in _ARGUMENTS])
         judge.expect(f"the same, {where}", seen[1:] == _ARGUMENTS, good=True)
 
-        # Who has it read its configuration again is known by the login, too.
+        # Who changes rules, or calls, or has it read its configuration again is known by the login.
         pid = reader.status().pid
-        reader.run(["sh", "-c", f"{_LOG_IN} kill -HUP {pid}"]).require()
+        kills = "always,exit -F arch=b64 -S kill -k login"
+        act = f"{_LOG_IN} auditctl -a {kills}; kill -HUP {pid}"
+        reader.run(["sh", "-c", act]).require()
         poll(
             reader.read,
             lambda text: "op=reconfigure" in text,
@@ -114,6 +116,10 @@ def test_auditns_records(
         trail = reader.trail(f"reconfigured-{where}.log")
         told = [one.get("auid") for one in trail.records if "op=reconfigure" in one.text]
         judge.expect(f"who signalled, {where}", set(told), good={_LOGIN})
+        for kind in ("CONFIG_CHANGE", "SYSCALL"):
+            told = [one.get("auid") for one in trail.matching(type=kind, key="login")]
+            judge.expect(f"who it was, {kind} {where}", set(told), good={_LOGIN})
+        reader.run(["auditctl", "-D"]).require()
         judge.expect(f"lost, {where}", reader.lost(), good=0)
 
     # What is said while the machine has no daemon is on the console, and nowhere else where nobody
