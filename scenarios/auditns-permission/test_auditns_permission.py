@@ -105,10 +105,19 @@ def test_auditns_permission(
 
     # An audit that runs gets nothing any more once nobody may have one.
     judge.expect("auditd in the container", box.start().status, good=0)
-    guest.run(["sysctl", "-q", f"{_SYSCTL}=0"]).require()
-    judge.expect("its status", "pid" in box.run(["auditctl", "-s"]).stdout, good=False)
-    guest.run(["sysctl", "-q", f"{_SYSCTL}=1"]).require()
-    judge.expect("its status again", box.status().enabled, good=1)
+    box.run(["auditctl", "-a", "always,exit", "-S", "mkdir", "-k", "made"]).require()
+    for value in ("0", "1"):
+        guest.run(["sysctl", "-q", f"{_SYSCTL}={value}"]).require()
+        has = "pid" in box.run(["auditctl", "-s"]).stdout
+        judge.expect(f"its status, sysctl {value}", has, good=value == "1")
+        box.run(["/run/nsaudit/send", f"told-{value}."])
+        box.run(["mkdir", f"/tmp/made-{value}"]).require()
+    told = box.trail("inside.log")
+    for value in ("0", "1"):
+        said, made = told.saying(f"told-{value}."), told.matching(name=f"/tmp/made-{value}")
+        heard = len(said), len(made)
+        good = int(value)
+        judge.expect(f"heard, sysctl {value}", heard, good=(good, good))
 
     # The number is limited; the container has one.
     for limit, good in ((0, "ENOSPC"), (1, "ENOSPC"), (2, "0")):
