@@ -116,8 +116,7 @@ def test_auditns_permission(
     for value in ("0", "1"):
         said, made = told.saying(f"told-{value}."), told.matching(name=f"/tmp/made-{value}")
         heard = len(said), len(made)
-        good = int(value)
-        judge.expect(f"heard, sysctl {value}", heard, good=(good, good))
+        judge.expect(f"heard, sysctl {value}", heard, good=(int(value), int(value)))
 
     # The number is limited; the container has one.
     for limit, good in ((0, "ENOSPC"), (1, "ENOSPC"), (2, "0")):

@@ -1,23 +1,66 @@
-"""Asks the audit where it is run for its status, and does not read the answers.
+"""Has the audit where it is run keep something, and says what the kernel answered.
 
-    hoard.py SOCKETS TIMES
+    hoard.py answers SOCKETS TIMES
+    hoard.py rules COUNT
 
-Prints ``ready`` when it has the sockets, and on the first line of input ``asked`` when each of them
-was used to ask so often. Ends with the second.
+Asks for the status and does not read the answers: each of so many sockets is used to ask so often.
+Or adds rules, each with ``FIELDS`` fields, one of them the longest key that there is. Prints
+``ready`` when it has its sockets, and on the first line of input does that, and prints the name of
+the first errno, or 0. Ends with the second line.
 """
 
 import struct
 import sys
+from collections.abc import Callable
 
-from audit_link import GET, audit_socket
+from audit_link import ADD_RULE, GET, GETPRIORITY, audit_socket, rule, tell
 
-sockets, times = map(int, sys.argv[1:])
-# No answer is asked for but the status: NLM_F_REQUEST alone.
-questions = struct.pack("=IHHII", 16, GET, 1, 1, 0) * times
-links = [audit_socket() for _ in range(sockets)]
-for word, asked in (("ready", links), ("asked", ())):
-    sys.stdout.write(f"{word}\n")
-    sys.stdout.flush()
-    sys.stdin.readline()
-    for link in asked:
-        link.sendto(questions, (0, 0))
+FIELDS, _KEY_MAX = 16, 256
+# Offsets in struct audit_rule_data: field_count, and what is said of each field.
+_COUNT_AT, _KINDS_AT, _VALUES_AT, _FLAGS_AT, _LENGTH_AT = 8, 268, 524, 780, 1036
+_ARG0, _FILTERKEY, _NOT_EQUAL, _EQUAL = 200, 210, 0x30000000, 0x40000000
+
+
+def long_rule(number: int) -> bytes:
+    made = bytearray(rule(GETPRIORITY))
+    fields = [(_ARG0, number * FIELDS + n, _NOT_EQUAL) for n in range(FIELDS - 1)]
+    fields.append((_FILTERKEY, _KEY_MAX, _EQUAL))
+    struct.pack_into("=I", made, _COUNT_AT, len(fields))
+    for n, field in enumerate(fields):
+        for at, word in zip((_KINDS_AT, _VALUES_AT, _FLAGS_AT), field, strict=True):
+            struct.pack_into("=I", made, at + 4 * n, word)
+    struct.pack_into("=I", made, _LENGTH_AT, _KEY_MAX)
+    return bytes(made) + b"k" * _KEY_MAX
+
+
+def answers(sockets: int, times: int) -> Callable[[], str]:
+    # No answer is asked for but the status: NLM_F_REQUEST alone.
+    questions = struct.pack("=IHHII", 16, GET, 1, 1, 0) * times
+    links = [audit_socket() for _ in range(sockets)]
+
+    def ask() -> str:
+        for link in links:
+            link.sendto(questions, (0, 0))
+        return "0"
+
+    return ask
+
+
+def rules(count: int) -> Callable[[], str]:
+    link = audit_socket()
+
+    def add() -> str:
+        said = (tell(link, ADD_RULE, long_rule(number)) for number in range(count))
+        return next((one for one in said if one != "0"), "0")
+
+    return add
+
+
+what, numbers = sys.argv[1], list(map(int, sys.argv[2:]))
+act = answers(*numbers) if what == "answers" else rules(*numbers)
+sys.stdout.write("ready\n")
+sys.stdout.flush()
+sys.stdin.readline()
+sys.stdout.write(f"{act()}\n")
+sys.stdout.flush()
+sys.stdin.readline()
