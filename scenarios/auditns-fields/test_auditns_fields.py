@@ -91,6 +91,7 @@ def _rules(pid: str, ppid: str, inode: str) -> list[Rule]:
         ),
         *_comparisons(_OPEN, with_owner, by_inode),
         *(_about(_OPEN, f"-F {f}", ours=True, foreign=True) for f in ("inode!=1", "devminor>0")),
+        _about(_OPEN, "-F filetype=file", ours=True, foreign=True),
         _about(_OPEN, "-F devmajor=0", ours=True, foreign=True),
         *_values(_MESSAGE, said),
         *(_about(_MESSAGE, f"-F {f}", ours=yes, foreign=not yes) for f, yes in logged_in.items()),
