@@ -66,9 +66,9 @@ _DEEP = "/run/stack/merged/{top}/1/2/3/4/5/6/7/8/{name}"
 _COPIES = ((["chmod", "640"], "file", "NORMAL"), (["mkdir"], "new", "CREATE"))
 # The numbers of what three rules are about: a directory, a file in it, and a program.
 _NUMBERS = ("stat", "--format=%d:%i")
-# What names no file wherever one is, and the fields that can: AUDIT_EXE and, by its name, WATCH.
+# Paths that are relative or end in a slash, and the fields that take one: AUDIT_EXE, AUDIT_WATCH.
 _NO_FILES = ("root/watched", "/", "/root/", "root/")
-_FIELDS = ("112", "path")
+_FIELDS = ("112", "105")
 
 
 def _keyed(trail: Trail, key: str) -> list[Event]:

@@ -1,10 +1,10 @@
-"""Registers as the machine's audit daemon, and says that it leaves, TIMES times.
+"""Registers as the machine's audit daemon, and unregisters, TIMES times.
 
     leaves.py TIMES [full]
 
-The kernel waits for it to read meanwhile if its socket shall be ``full``. Prints what the kernel
-said to each registration, and to each end of one: the errno's name, or 0. And of each end of which
-a listener is told so: told.
+With ``full`` its socket has the least room, so that the kernel waits for it to read. Prints what
+each registration and each end was answered, an errno's name or 0, and without ``full`` also
+``told`` after each end that a listener was told of.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import ctypes
 import os
 import socket
 import sys
+from pathlib import Path
 
 from audit_link import (
     PID,
@@ -26,34 +27,52 @@ from audit_link import (
     tell,
 )
 
-# More than fit a socket of the least size: a record or two.
-_MESSAGES = 6
+# A socket of the least size has room for two records or so, and is full with this many bytes.
+_MESSAGES, _FULL = 6, 1200
+_LIMIT_S = 20.0
 _SOL_NETLINK, _NO_ENOBUFS = 270, 5
-_LIMIT_S = 5.0
 _MEMBARRIER, _GLOBAL = 324, 1  # x86-64; see membarrier(2)
+
+
+def unread(link: socket.socket) -> int:
+    """Bytes that wait in a socket, see the columns Pid and Rmem of /proc/net/netlink."""
+    mine = ["9", str(link.getsockname()[0])]
+    rows = [row.split() for row in Path("/proc/net/netlink").read_text().splitlines()]
+    (size,) = (int(row[4]) for row in rows if row[1:3] == mine)
+    return size
+
 
 times, is_full = int(sys.argv[1]), sys.argv[2:] == ["full"]
 control = audit_socket()
+# It takes the port id that is the pid of this process. Else each daemon would have it in turn, and
+# get what the kernel is still sending to the one before, by that number.
+control.bind((0, 0))
 listener = audit_socket(group=READLOG)
 listener.settimeout(_LIMIT_S)
-said = []
+said, links = [], []
 for _ in range(times):
     link = audit_socket()
     if is_full:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         link.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
     said.append(register(link, os.getpid()))
-    for number in range(_MESSAGES if is_full else 0):
-        tell(control, USER_LOGIN, b"left %d" % number)
+    if is_full:
+        for number in range(_MESSAGES):
+            tell(control, USER_LOGIN, b"left %d\0" % number)
+        while unread(link) < _FULL:
+            pass
     # What is answered goes to the other socket: this one stays full.
     said.append(tell(control, SET, status(PID)))
-    if not is_full:
+    if is_full:
+        # Two grace periods: what RCU frees is most likely freed by then.
+        for _ in range(2):
+            call(libc.syscall(ctypes.c_long(_MEMBARRIER), _GLOBAL, 0, 0), "membarrier")
+        link.close()
+    else:
+        # A daemon whose socket is closed is none any more: this one is for what it said.
+        links.append(link)
         with contextlib.suppress(TimeoutError):
             while b" audit_pid=0 " not in listener.recv(9000):
                 pass
             said.append("told")
-    # What the kernel frees once all readers have gone on is freed then.
-    for _ in range(2):
-        call(libc.syscall(ctypes.c_long(_MEMBARRIER), _GLOBAL, 0, 0), "membarrier")
-    link.close()
 sys.stdout.write(f"{' '.join(said)}\n")

@@ -100,7 +100,7 @@ def test_auditns_multicast(
     left = auditd.trail("outside.log").matching(type="EVENT_LISTENER", op="disconnect")
     judge.expect("those that left, told outside", len(left), good=1)
 
-    # It is told whether the machine's audit is on or off.
+    # It is told even while the machine's audit is off.
     known = len(ways) + len(come_and_gone)
     guest.run(["auditctl", "-e", "0"]).require()
     said = inner.run(["sh", "-c", 'echo $$; exec "$@"', "sh", *listener, "userns"]).require()
@@ -112,7 +112,7 @@ def test_auditns_multicast(
     judge.expect("its pid", {one.get("pid") for one in inside}, good={pid})
     guest.run(["auditctl", "-e", "1"]).require()
 
-    # Unless there it is not wanted.
+    # Unless a rule there excludes it.
     known += len(inside)
     inner.run(["auditctl", "-a", "always,exclude", "-F", "msgtype=EVENT_LISTENER"]).require()
     judge.expect("to listen when that is excluded", ask(inner.run), good="0")

@@ -3,8 +3,8 @@
     hoard.py answers SOCKETS TIMES
     hoard.py rules COUNT
 
-Asks for the status and does not read the answers: each of so many sockets is used to ask so often.
-Or adds rules, each with ``FIELDS`` fields, one of them the longest key that there is. Prints
+Asks for the status, TIMES times by each of SOCKETS sockets, and does not read the answers. Or adds
+rules, each with ``FIELDS`` fields, one of them the longest key that there is. Prints
 ``ready`` when it has its sockets, and on the first line of input does that, and prints the name of
 the first errno, or 0. Ends with the second line.
 """

@@ -28,10 +28,11 @@ _LONG = "15000"
 _MESSAGES = 50
 # For each message that waits a record of at least this many bytes.
 _WAITING, _RECORD = 3000, 1000
-# For each answer that nobody reads a message of at least this many bytes; as many as fit a socket.
+# Each answer that nobody reads takes at least this many bytes; so many fit a socket.
 _SOCKETS, _ANSWERS, _ANSWER = 20, 200, 500
-# For each rule of hoard.py its head, its key, its fields, 512 bytes each: more than two of them.
-_RULES, _RULE = 500, 1200
+# Each rule of hoard.py takes three objects of 512 bytes: its head, its key, and its fields. The
+# bound is between two of them and three.
+_RULES, _RULE = 500, 1300
 
 
 def _await_loss(inner: Any, known: int) -> None:
@@ -51,18 +52,22 @@ def _charged(payer: MemoryCgroup, reader: Any) -> int:
     charged = payer.charged - before
     reader.run(["kill", "-CONT", pid]).require()
     # What is still to be freed would be taken from what is charged next.
-    limit_s = _LIMIT_S * reader.guest.scale
-    poll(reader.status, lambda now: now.backlog == 0, limit_s=limit_s, what="an empty queue")
+    reader.trail("charged.log")
     return charged
 
 
 def _hoarded(payer: MemoryCgroup, inner: Any, argv: list[str], *words: object) -> int:
     """Bytes that are charged to a cgroup for what hoard.py has the kernel keep in it."""
     job = inner.box.spawn(payer.enter([*argv, *map(str, words)]), keep_input=True)
-    limit_s = _LIMIT_S * inner.guest.scale
-    charged = []
-    for lines in (1, 2):
-        inner.guest.wait_until(lambda n=lines: job.out.count(b"\n") == n, limit_s, "hoard.py")
+    charged: list[int] = []
+
+    def has_said() -> bool:
+        return job.out.count(b"\n") > len(charged) or job.status is not None
+
+    for _ in range(2):
+        inner.guest.wait_until(has_said, _LIMIT_S, "hoard.py")
+        # What it has the daemon told is charged, too, until that has read it.
+        inner.trail("hoarding.log")
         charged.append(payer.charged)
         job.send("\n")
     inner.judge.expect(f"to have it keep {words[0]}", bytes(job.out).split()[-1], good=b"0")

@@ -102,7 +102,8 @@ def test_auditns_records(
         judge.expect(f"arguments, {where}", lengths, good=[len(one) for one in _ARGUMENTS])
         judge.expect(f"the same, {where}", seen[1:] == _ARGUMENTS, good=True)
 
-        # Who changes rules, or calls, or has it read its configuration again is known by the login.
+        # Who changes rules, makes a call that one names, or has the daemon read its configuration
+        # again is known by the login.
         pid = reader.status().pid
         kills = "always,exit -F arch=b64 -S kill -k login"
         act = f"{_LOG_IN} auditctl -a {kills}; kill -HUP {pid}"
