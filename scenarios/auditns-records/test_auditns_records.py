@@ -29,6 +29,7 @@ _CALLS = ("pipe2", "msgctl", "clock_adjtime")
 _LOGIN = "1001"
 _LOG_IN = f"echo {_LOGIN} >/proc/self/loginuid; "
 _LIMIT_S = 20.0
+_CONFIG = "/etc/audit/auditd.conf"
 _DEFAULT = "audit_backlog_limit: using default of 8192, unable to parse many"
 
 
@@ -120,6 +121,26 @@ def test_auditns_records(
         for kind in ("CONFIG_CHANGE", "SYSCALL"):
             told = [one.get("auid") for one in trail.matching(type=kind, key="login")]
             judge.expect(f"who it was, {kind} {where}", set(told), good={_LOGIN})
+        reader.run(["auditctl", "-D"]).require()
+
+        # What the daemon does itself is not told, by a rule about calls or one about a file.
+        number = reader.run(["stat", "--format=%i", _CONFIG]).require().stdout.strip()
+        for asked in ("-S openat -k call", f"-S all -F inode={number} -k file"):
+            own = f"always,exit -F arch=b64 {asked}"
+            reader.run(["auditctl", "-a", *own.split()]).require()
+        reader.run(["kill", "-HUP", str(pid)]).require()
+        poll(
+            reader.read,
+            lambda text: text.count("op=reconfigure") == 2,
+            limit_s=_LIMIT_S * guest.scale,
+            what=f"a daemon that read its configuration again {where}",
+        )
+        reader.run(["stat", _CONFIG]).require()
+        told = reader.trail(f"own-{where}.log").matching(type="SYSCALL")
+        for key in ("call", "file"):
+            who = {str(one.get("comm")) for one in told if one.get("key") == key}
+            judge.expect(f"told of the daemon by a {key}, {where}", "auditd" in who, good=False)
+            judge.expect(f"told of others by a {key}, {where}", "stat" in who, good=True)
         reader.run(["auditctl", "-D"]).require()
         judge.expect(f"lost, {where}", reader.lost(), good=0)
 
