@@ -198,6 +198,10 @@ def test_auditns_uring(
     _ask(run, "worker", "mkdirat", 1, "/mnt/off")
     told_off = _told(inner.trail("off-inside.log"), "ring")[before:]
     judge.expect("told inside, with audit off outside", len(told_off), good=1)
+    # Then nobody hears what is done outside.
+    for how in ("worker", "call"):
+        _, results = _ask(guest.run, how, "openat", 1, "/etc/passwd")
+        judge.expect(f"done outside, by a {how}", int(results[0]) >= 0, good=True)
     guest.run(["auditctl", "-e", "1"]).require()
     before += len(told_off)
     theirs = _told(auditd.trail("off-outside.log"), "host")
