@@ -25,11 +25,19 @@ _USER, _GROUP, _MODE = 61, 62, "0640"
 _LONG, _COUNT, _SHORT = 20_000, 20, 1000
 _ARGUMENTS = ["x" * _LONG, *(str(n % 10) * _SHORT for n in range(_COUNT))]
 # The C library has adjtime by the clock.
-_CALLS = ("pipe2", "msgctl", "clock_adjtime")
+_CALLS = ("pipe2", "msgctl", "clock_adjtime", "capset")
 _LOGIN = "1001"
 _LOG_IN = f"echo {_LOGIN} >/proc/self/loginuid; "
 _LIMIT_S = 20.0
+# The machine's title is the one of the task's first event, which the exec is here.
+_TITLES = {"inside": "true", "outside": "/init"}
 _CONFIG = "/etc/audit/auditd.conf"
+_DROP = "echo $$; exec setpriv --inh-caps=-all true"
+# struct vfs_cap_data, revision 2: CAP_CHOWN, for whoever runs it (linux/capability.h).
+_CAPABLE = f"""
+import os, struct
+os.setxattr("{_CONFIG}", "security.capability", struct.pack("<5I", 2 << 24, 1, 0, 0, 0))
+"""
 _DEFAULT = "audit_backlog_limit: using default of 8192, unable to parse many"
 
 
@@ -75,6 +83,7 @@ def test_auditns_records(
             # Only the machine's daemon hears of a clock, which nobody in a container can set.
             guest.run(["/run/nsaudit/calls", "time"]).require()
         ends = reader.run(["/run/nsaudit/calls", *more]).require().stdout.split()
+        pid = reader.run(["sh", "-c", _DROP]).require().stdout.strip()
         trail = reader.trail(f"calls-{where}.log")
         pairs = [[one.get("fd0"), one.get("fd1")] for one in trail.matching(type="FD_PAIR")]
         judge.expect(f"pipes, {where}", ends in pairs, good=True)
@@ -83,6 +92,10 @@ def test_auditns_records(
             for one in trail.matching(type="IPC_SET_PERM")
         ]
         judge.expect(f"queues given away, {where}", told, good=[(str(_USER), str(_GROUP), _MODE)])
+        owners = {(one.get("ouid"), one.get("ogid")) for one in trail.matching(type="IPC")}
+        judge.expect(f"owners of queues, {where}", ("0", "0") in owners, good=True)
+        dropped = {one.get("pid") for one in trail.matching(type="CAPSET")}
+        judge.expect(f"who dropped capabilities, {where}", dropped, good={pid})
         raised = [
             int(str(one.get("new"))) > int(str(one.get("old")))
             for one in trail.matching(type="TIME_ADJNTPVAL", op="freq")
@@ -93,12 +106,17 @@ def test_auditns_records(
         judge.expect(f"offsets, {where}", offsets, good={"1"} if more else set())
         reader.run(["auditctl", "-D"]).require()
 
-        # and so has a program all its arguments.
+        # and so has a program all its arguments, and its title.
         rule = ["always,exit", "-F", "arch=b64", "-S", "execve", "-k", "program"]
         reader.run(["auditctl", "-a", *rule]).require()
         reader.run(["true", *_ARGUMENTS]).require()
         reader.run(["auditctl", "-D"]).require()
-        seen = _arguments(reader.trail(f"program-{where}.log"), "program")
+        trail = reader.trail(f"program-{where}.log")
+        seen = _arguments(trail, "program")
+        events = {one.serial for one in trail.matching(type="SYSCALL", comm="true")}
+        titles = [o for o in trail.matching(type="PROCTITLE") if o.serial in events]
+        named = [str(one.get("proctitle")).partition("\0")[0].split(" ")[0] for one in titles]
+        judge.expect(f"titles, {where}", named, good=[_TITLES[where]])
         lengths = [len(one) for one in seen[1:]]
         judge.expect(f"arguments, {where}", lengths, good=[len(one) for one in _ARGUMENTS])
         judge.expect(f"the same, {where}", seen[1:] == _ARGUMENTS, good=True)
@@ -135,8 +153,15 @@ def test_auditns_records(
             limit_s=_LIMIT_S * guest.scale,
             what=f"a daemon that read its configuration again {where}",
         )
+        reader.run(["python3", "-c", _CAPABLE]).require()
         reader.run(["stat", _CONFIG]).require()
-        told = reader.trail(f"own-{where}.log").matching(type="SYSCALL")
+        trail = reader.trail(f"own-{where}.log")
+        paths = trail.matching(type="PATH", name=_CONFIG)
+        owners = {(one.get("ouid"), one.get("ogid")) for one in paths}
+        judge.expect(f"owners of the file, {where}", owners, good={("0", "0")})
+        roots = {one.get("cap_frootid") for one in paths if one.get("cap_fver") == "2"}
+        judge.expect(f"root of its capabilities, {where}", roots, good={"0"})
+        told = trail.matching(type="SYSCALL")
         for key in ("call", "file"):
             who = {str(one.get("comm")) for one in told if one.get("key") == key}
             judge.expect(f"told of the daemon by a {key}, {where}", "auditd" in who, good=False)
