@@ -381,6 +381,11 @@ class Reader:
         """``0`` if it is registered, or the errno; nothing where it ended without a word."""
         return bytes(self.job.out).decode().partition("\n")[0]
 
+    def expect_start(self, what: str = "a daemon in the container") -> bool:
+        """If it is registered, as on a good kernel, or refused, as on a broken one."""
+        self._inner.judge.expect(what, self.answer, good="0", broken="ECONNREFUSED")
+        return self.answer == "0"
+
     def told(self, kind: int, text: str) -> int:
         """How many records of a type (linux/audit.h) it has read that contain a text."""
         lines = bytes(self.job.out).decode(errors="replace").splitlines()

@@ -227,8 +227,8 @@ class Excuses:
     """What ``unmissed.toml`` of a series says need not be as it should, each with its reason.
 
     ``hunks`` are hunks that nobody need miss, as tables with ``file`` and ``starts``, the first
-    line of the hunk; each stands for one of them. ``strays`` are scenarios that an unfix turns red
-    besides its own.
+    line of the hunk; each stands for one of them, and one that says how many ``times`` is here so
+    often. ``strays`` are scenarios that an unfix turns red besides its own.
     """
 
     hunks: Sequence[Mapping[str, str]] = ()
@@ -244,10 +244,13 @@ def load_excuses(folder: Path) -> Excuses:
     where = f"{folder.name}/{UNMISSED}"
     if odd := sorted(set(table) - {"hunk", "stray"}):
         raise SeriesError(f"{where}: unknown key {odd[0]!r}", hint="known: [[hunk]], [[stray]]")
-    hunk = dict.fromkeys(("file", "starts", "reason"), str)
+    hunk = {"file": str, "starts": str, "reason": str, "times": int}
     stray = dict.fromkeys(("scenario", "reason"), str)
     strays = [checked(one, stray, f"{where}: [[stray]]", {}) for one in table.get("stray", [])]
+    listed = [
+        checked(one, hunk, f"{where}: [[hunk]]", {"times": 1}) for one in table.get("hunk", [])
+    ]
     return Excuses(
-        hunks=[checked(one, hunk, f"{where}: [[hunk]]", {}) for one in table.get("hunk", [])],
+        hunks=[one for one in listed for _ in range(one.pop("times"))],
         strays={one["scenario"]: one["reason"] for one in strays},
     )

@@ -479,6 +479,8 @@ def test_what_nobody_need_miss_is_listed_with_a_reason(tmp_path: Path) -> None:
     excuses = hunks.load_excuses(tmp_path)
     assert excuses.hunks == [{"file": "a.c", "starts": "x", "reason": "r"}]
     assert excuses.strays == {"s": "t"}
+    file.write_text(hunk + 'reason = "r"\ntimes = 2\n')
+    assert hunks.load_excuses(tmp_path).hunks == 2 * excuses.hunks
     file.write_text(hunk)
     with pytest.raises(SeriesError, match="'reason' must be a string"):
         hunks.load_excuses(tmp_path)

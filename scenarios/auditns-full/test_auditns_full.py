@@ -31,8 +31,7 @@ def test_auditns_full(
     # Given a container with a daemon that reads slowly,
     strict = contained()
     reader = slow_reader(strict, 0, _EVERY_MS, _LIMIT_S)
-    judge.expect("a daemon", reader.answer, good="0", broken="ECONNREFUSED")
-    if reader.answer != "0":
+    if not reader.expect_start("a daemon"):
         return
 
     # and another one whose queue is full,

@@ -112,6 +112,7 @@ def test_auditns_permission(
         judge.expect(f"its status, sysctl {value}", has, good=value == "1")
         box.run(["/run/nsaudit/send", f"told-{value}."])
         box.run(["mkdir", f"/tmp/made-{value}"]).require()
+    judge.expect("its status again", box.status().enabled, good=1)
     told = box.trail("inside.log")
     for value in ("0", "1"):
         said, made = told.saying(f"told-{value}."), told.matching(name=f"/tmp/made-{value}")
