@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.guest.machine import Answer, Guest
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _HERE = Path(__file__).parent
 _SHIFT = 100_000
 _MOST = 128
+_LIMIT_S = 20.0
 _FULL = "No space left on device"
 _DIR = "107"  # AUDIT_DIR, linux/audit.h
+_TMPFS = "0x1021994"  # linux/magic.h
 _WATCH = "-w /srv/tree -p wa -k tree"
 _BELOW = ("unshare", "--user", "--map-root-user")
 
@@ -71,6 +75,13 @@ _ANOTHER = {
     "gone-rewrite": "write /srv/gone/file",
     "name-mkdir": "mkdir /srv/named",
     "name-rewrite": "write /srv/named/file",
+}
+# As many directories as may get the inode of one that is gone.
+_SUCCESSORS = 300
+_SUCCEED = {
+    "ended": "rmdir /srv/ended",
+    **{f"after-{n}": f"mkdir /srv/after/{n}" for n in range(_SUCCESSORS)},
+    **{f"in-{n}": f"write /srv/after/{n}/file" for n in range(_SUCCESSORS)},
 }
 # A file, a link, which is not where it leads, and a directory that the overlay has to copy up.
 _OTHERS = ("/srv/single", "/srv/pointer", "/etc/skel")
@@ -181,6 +192,12 @@ def test_auditns_dirs(
     told = auditd.trail("all.log").commands("host")[-len(whose) :]
     judge.expect("told outside", told, good=list(whose))
 
+    # What is on a file system that rules leave out is not told.
+    left_out = ("never,filesystem", "-F", f"fstype={_TMPFS}")
+    run(["auditctl", "-a", *left_out]).require()
+    _do(run, {"left-out": "write /srv/tree/mount/left-out"})
+    run(["auditctl", "-d", *left_out]).require()
+
     # When the mount goes, the rule stays; when the machine's rule goes, too, and the reverse.
     judge.expect("unmounting", run(["umount", "/srv/tree/mount"]).stderr, good="")
     _do(run, {"unmounted": "write /srv/tree/mount/file"})
@@ -202,7 +219,11 @@ def test_auditns_dirs(
 def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
     """A rule ends with its directory and goes with it; it can be deleted all the same."""
     run = inner.run
-    places = "mkdir /srv/gone /srv/named /srv/aim; touch /srv/single; ln -s aim /srv/pointer"
+    places = """
+    mkdir /srv/gone /srv/named /srv/aim /srv/ended /srv/after
+    touch /srv/single
+    ln -s aim /srv/pointer
+    """
     run(["sh", "-c", places]).require()
     rules = [_rule(f"/srv/{name}", "life") for name in ("gone", "named")]
     others = [_rule(path, "other") for path in _OTHERS]
@@ -216,7 +237,26 @@ def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
     trail = inner.trail("lives.log")
     judge.expect("told of lives", trail.commands("life"), good=[*_GONE, *_RENAMED])
     judge.expect("told of others", trail.commands("other"), good=[*_OTHERS_TOLD, "copied-again"])
+    # Nor does a rule go over to another directory that has the inode in memory.
+    added = _change(inner, f"-a {_rule('/srv/ended', 'ended')}")
+    judge.expect("its rule, refused", added, good=[])
+    _do(run, _SUCCEED)
+    judge.expect("told of its end", inner.trail("ended.log").commands("ended"), good=["ended"])
+    judge.expect("deleting it", _change(inner, f"-d {_rule('/srv/ended', 'ended')}"), good=[])
     judge.expect("deleting these", _change(inner, *(f"-d {rule}" for rule in rules)), good=[])
+    # The machine's rule ends with its directory, too, even if it is removed by who is told of while
+    # the machine is not.
+    run(["mkdir", "/srv/theirs"]).require()
+    guest.run(["auditctl", "-w", "/srv/theirs", "-p", "wa", "-k", "host"]).require()
+    guest.run(["auditctl", "-e", "0"]).require()
+    _do(run, {"theirs": "rmdir /srv/theirs"})
+    guest.run(["auditctl", "-e", "1"]).require()
+    poll(
+        partial(_list, guest.run),
+        lambda rules: not any("/srv/theirs" in one for one in rules),
+        limit_s=_LIMIT_S * guest.scale,
+        what="the end of the machine's rule",
+    )
     run(["auditctl", "-D"]).require()
     judge.expect("rules after deleting all", _list(run), good=["No rules"])
 

@@ -22,6 +22,8 @@ _LIMIT_S = 20.0
 # More messages than fit into the socket of a daemon.
 _UNREAD = 400
 _SHIFT = 100_000
+# Of records: what an event of a system call begins with, and what it ends with.
+_SYSCALL, _EOE = 1300, 1320
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -72,6 +74,8 @@ def test_auditns_multicast(
         for name in places:
             said = heard.count(f"msg='told-{name.replace(' ', '-')}")
             judge.expect(f"said {name}, heard {where}", said, good=int(name == where))
+        begun, ended = (heard.count(f"\n{kind} ") for kind in (_SYSCALL, _EOE))
+        judge.expect(f"ends of events, heard {where}", ended, good=begun)
     calls = bytes(jobs["inside"].out).decode()
     judge.expect("done inside, heard inside", calls.count('name="/tmp/made-inside"'), good=1)
     judge.expect("done next door, heard inside", calls.count("made-next-door"), good=0)

@@ -2,15 +2,19 @@
 
     hoard.py answers SOCKETS TIMES
     hoard.py rules COUNT
+    hoard.py tasks COUNT
 
 Asks for the status, TIMES times by each of SOCKETS sockets, and does not read the answers. Or adds
-rules, each with ``FIELDS`` fields, one of them the longest key that there is. Prints
-``ready`` when it has its sockets, and on the first line of input does that, and prints the name of
-the first errno, or 0. Ends with the second line.
+rules, each with ``FIELDS`` fields, one of them the longest key that there is. Or has COUNT tasks,
+which make a system call each. Prints ``ready`` when it has its sockets or its tasks, and on the
+first line of input does that, and prints the name of the first errno, or 0. Ends with the second
+line.
 """
 
+import os
 import struct
 import sys
+import threading
 from collections.abc import Callable
 
 from audit_link import ADD_RULE, GET, GETPRIORITY, audit_socket, rule, tell
@@ -56,8 +60,37 @@ def rules(count: int) -> Callable[[], str]:
     return add
 
 
+def tasks(count: int) -> Callable[[], str]:
+    begun, done = threading.Semaphore(0), threading.Semaphore(0)
+    go, leave = threading.Event(), threading.Event()
+
+    def make_call() -> None:
+        begun.release()
+        go.wait()
+        os.getpriority(os.PRIO_PROCESS, 0)
+        done.release()
+        leave.wait()
+
+    for _ in range(count):
+        threading.Thread(target=make_call, daemon=True).start()
+        begun.acquire()
+
+    def have_made() -> str:
+        go.set()
+        for _ in range(count):
+            done.acquire()
+        return "0"
+
+    return have_made
+
+
 what, numbers = sys.argv[1], list(map(int, sys.argv[2:]))
-act = answers(*numbers) if what == "answers" else rules(*numbers)
+WAYS: dict[str, Callable[..., Callable[[], str]]] = {
+    "answers": answers,
+    "rules": rules,
+    "tasks": tasks,
+}
+act = WAYS[what](*numbers)
 sys.stdout.write("ready\n")
 sys.stdout.flush()
 sys.stdin.readline()

@@ -9,7 +9,7 @@ container may have, as it is not outside.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -33,6 +33,8 @@ _SOCKETS, _ANSWERS, _ANSWER = 20, 200, 500
 # Each rule of hoard.py takes three objects of 512 bytes: its head, its key, and its fields. The
 # bound is between two of them and three.
 _RULES, _RULE = 500, 1300
+# Each task whose calls are listened to has an audit context of at least this many bytes.
+_TASKS, _CONTEXT = 300, 700
 
 
 def _await_loss(inner: Any, known: int) -> None:
@@ -56,8 +58,13 @@ def _charged(payer: MemoryCgroup, reader: Any) -> int:
     return charged
 
 
-def _hoarded(payer: MemoryCgroup, inner: Any, argv: list[str], *words: object) -> int:
-    """Bytes that are charged to a cgroup for what hoard.py has the kernel keep in it."""
+def _hoarded(
+    payer: MemoryCgroup, inner: Any, argv: list[str], *words: object, rule: Sequence[str] = ()
+) -> int:
+    """Bytes that are charged to a cgroup for what hoard.py has the kernel keep in it.
+
+    The rule is added before it does.
+    """
     job = inner.box.spawn(payer.enter([*argv, *map(str, words)]), keep_input=True)
     charged: list[int] = []
 
@@ -69,6 +76,8 @@ def _hoarded(payer: MemoryCgroup, inner: Any, argv: list[str], *words: object) -
         # What it has the daemon told is charged, too, until that has read it.
         inner.trail("hoarding.log")
         charged.append(payer.charged)
+        if rule and len(charged) == 1:
+            inner.run(["auditctl", "-a", *rule]).require()
         job.send("\n")
     inner.judge.expect(f"to have it keep {words[0]}", bytes(job.out).split()[-1], good=b"0")
     job.wait().require()
@@ -144,6 +153,10 @@ def test_auditns_queue(
     hoard = script("hoard.py")
     rules = _hoarded(payer, inner, hoard, "rules", _RULES)
     answers = _hoarded(payer, inner, hoard, "answers", _SOCKETS, _ANSWERS)
-    judge.note(charged_answers=answers, charged_rules=rules)
+    inner.run(["auditctl", "-D"], deadline_s=60.0).require()
+    rule = ["always,exit", "-S", "getpriority", "-F", "a0=4242"]
+    tasks = _hoarded(payer, inner, hoard, "tasks", _TASKS, rule=rule)
+    judge.note(charged_answers=answers, charged_rules=rules, charged_tasks=tasks)
     judge.expect("charged for answers", answers >= _SOCKETS * _ANSWERS * _ANSWER, good=True)
     judge.expect("charged for rules", rules >= _RULES * _RULE, good=True)
+    judge.expect("charged for tasks", tasks >= _TASKS * _CONTEXT, good=True)

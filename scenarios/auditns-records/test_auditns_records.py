@@ -38,6 +38,24 @@ _CAPABLE = f"""
 import os, struct
 os.setxattr("{_CONFIG}", "security.capability", struct.pack("<5I", 2 << 24, 1, 0, 0, 0))
 """
+# The same for a copy of a program, also effective, and run by one who is not root.
+_GAINING = """
+mount -t tmpfs tmpfs /mnt
+cp /bin/true /mnt/gaining
+python3 -c "
+import os, struct
+os.setxattr('/mnt/gaining', 'security.capability', struct.pack('<5I', 2 << 24 | 1, 1, 0, 0, 0))"
+exec setpriv --reuid=1000 --regid=1000 --clear-groups /mnt/gaining
+"""
+# Two addresses: a long one, and one that is only the first byte of a family.
+_INET = 2  # AF_INET
+_CONNECT = f"""
+import ctypes, socket
+connect = ctypes.CDLL(None).connect
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    connect(one.fileno(), bytes([1]) * 128, 128)
+    connect(one.fileno(), bytes([{_INET}]), 1)
+"""
 _DEFAULT = "audit_backlog_limit: using default of 8192, unable to parse many"
 
 
@@ -130,6 +148,27 @@ def test_auditns_records(
         lengths = [len(one) for one in seen[1:]]
         judge.expect(f"arguments, {where}", lengths, good=[len(one) for one in _ARGUMENTS])
         judge.expect(f"the same, {where}", seen[1:] == _ARGUMENTS, good=True)
+
+        # An address, a program that has capabilities, and a call that does not return, too.
+        for key, asked in (
+            ("address", f"-S connect -F saddr_fam={_INET}"),
+            ("gaining", "-S execve"),
+            ("leaving", "-S exit_group"),
+        ):
+            line = f"always,exit -F arch=b64 {asked} -k {key}"
+            reader.run(["auditctl", "-a", *line.split()]).require()
+        reader.run(["python3", "-c", _CONNECT]).require()
+        reader.run(["sh", "-ec", _GAINING]).require()
+        reader.run(["auditctl", "-D"]).require()
+        trail = reader.trail(f"more-{where}.log")
+        asked_for = {one.serial for one in trail.matching(type="SYSCALL", key="address")}
+        sent = [one for one in trail.matching(type="SOCKADDR") if one.serial in asked_for]
+        addresses = [one.fields["saddr"] for one in sent]
+        judge.expect(f"addresses, {where}", addresses, good=[f"{_INET:02X}"])
+        owned = [one.get("frootid") for one in trail.matching(type="BPRM_FCAPS")]
+        judge.expect(f"root of a program's capabilities, {where}", owned, good=["0"])
+        left = trail.matching(type="SYSCALL", key="leaving", comm="gaining")
+        judge.expect(f"ends of a program, {where}", len(left), good=1)
 
         # Who changes rules, makes a call that one names, or has the daemon read its configuration
         # again is known by the login.

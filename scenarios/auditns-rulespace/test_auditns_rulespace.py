@@ -101,6 +101,10 @@ def test_auditns_rulespace(
     judge.expect("a rule before there is audit", refused, good=True)
     if not inner.expect_start():
         return
+    asked = run(["auditctl", "-l"])
+    judge.expect("asking for rules inside", asked.stderr, good="")
+    if asked.status:
+        return
     judge.expect("rules inside", _list(run), good=[])
 
     # a rule inside is listed inside, and the machine's is not.
@@ -248,6 +252,18 @@ def test_auditns_rulespace(
     alike = _made(shifted.trail("shifted.log"), "/etc/machine-id")
     judge.expect("an admin and an owner without an id", len(alike), good=1)
     judge.expect("a neighbour's rule", len(_keyed(inner.trail("neighbour.log"), "mine")), good=0)
+
+    # A change is told to the daemon whose rules they are, if its audit is on.
+    for off, on in ((auditd, inner), (inner, auditd)):
+        off.run(["auditctl", "-e", "0"]).require()
+        for one in (off, on):
+            _add(one.run, "always,exit", *_CALL, "-k", "quiet").require()
+            one.run(["auditctl", "-D", "-k", "quiet"]).require()
+        off.run(["auditctl", "-e", "1"]).require()
+    for where, one in (("inside", inner), ("outside", auditd)):
+        told = one.trail(f"quiet-{where}.log").matching(type="CONFIG_CHANGE", key="quiet")
+        ways = [change.get("op") for change in told]
+        judge.expect(f"changes told {where}", ways, good=["add_rule", "remove_rule"])
 
     # Locked inside, nothing changes there any more, and all the rest can.
     run(["auditctl", "-e", "2"]).require()

@@ -20,7 +20,9 @@ _GROUP = 20  # more than an audit context has room for in one piece
 # A group of sleepers; prints the group, and then their pids, when all are there.
 _SLEEPERS = f"""
 import os, subprocess
-os.setpgid(0, 0)
+# It may be the leader of one already.
+if os.getpgrp() != os.getpid():
+    os.setpgid(0, 0)
 made = [subprocess.Popen(["sleep", "1000"]) for _ in range({_GROUP})]
 print(os.getpgrp(), *(one.pid for one in made), flush=True)
 made[0].wait()
@@ -83,6 +85,12 @@ def test_auditns_targets(
             judge.expect(f"the target, {where}", told, good=(pid, "1000", "sleep"))
             judge.expect(f"a label, {where}", " obj=" in seen[0].text, good=False)
 
+        # in a call what is signalled by that one, and not by another of the same task,
+        run(["sh", "-c", f"kill -CONT {pid}; kill -CONT $$"]).require()
+        both = _keyed(inner.trail(f"twice-{tag}.log"), "kill")[-2:]
+        counts = [len(_targets([one])) for one in both]
+        judge.expect(f"targets of two calls, {where}", counts, good=[1, 1])
+
         # so is one that is traced,
         run(["python3", "-c", _TRACE, pid]).require()
         seen = _targets(_keyed(inner.trail(f"traced-{tag}.log"), "ptrace")[-1:])
@@ -101,4 +109,15 @@ def test_auditns_targets(
         host = auditd.trail(f"host-{tag}.log")
         foreign = [one for one in host.records if one.type == "OBJ_PID"]
         judge.expect(f"targets at the machine's daemon, {where}", len(foreign), good=0)
+
+    # It has all of a group that its own rules ask for.
+    signals = ("always,exit", "-F", "arch=b64", "-S", "kill", "-k", "kill")
+    guest.run(["auditctl", "-a", *signals]).require()
+    group = guest.spawn(["python3", "-c", _SLEEPERS])
+    pgid, *pids = _said(guest, group, "a group outside")
+    guest.run(["kill", "-CONT", "--", f"-{pgid}"]).require()
+    seen = _targets(_keyed(auditd.trail("group-outside.log"), "kill")[-1:])
+    opids = sorted(int(str(one.get("opid"))) for one in seen)
+    judge.expect("a group outside", opids, good=sorted(int(one) for one in (pgid, *pids)))
+    guest.run(["kill", "-KILL", "--", f"-{pgid}"]).require()
     judge.expect("lost inside", inner.lost(), good=0)

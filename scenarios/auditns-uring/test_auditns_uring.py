@@ -16,6 +16,7 @@ import pytest
 
 from harness.audit.records import Event, Record, Trail
 from harness.guest.machine import Answer, Guest
+from harness.guest.polling import poll
 from harness.scenario import Judge
 
 _SHIFT = 100_000
@@ -30,8 +31,10 @@ _INET = "0200"  # AF_INET, as an address begins with it on x86-64
 _LIMIT = 64
 # More than twice the limit.
 _FLOOD = 300
+# Files of a call, and how many of them a container is told of (AUDIT_USERNS_NAMES_MAX).
+_MANY, _FILES = 100, 64
 # A task may wait for room for 60 s, an operation must not.
-_SOON_S = 30.0
+_SOON_S, _LIMIT_S = 30.0, 20.0
 
 
 def _add(run: Callable[..., Answer], key: str, *words: str) -> str:
@@ -89,6 +92,7 @@ def test_auditns_uring(
     run(["chmod", "777", "/mnt"]).require()
     made = f"touch /mnt/known; for one in $(seq 0 {_FLOOD}); do : >/mnt/known$one; done"
     run(["sh", "-c", made]).require()
+    run(["auditctl", "-b", "8192"]).require()
 
     # and rules about operations,
     said = _add(run, "ring", "-S", _OPENAT, "-S", _MKDIRAT)
@@ -135,6 +139,15 @@ def test_auditns_uring(
             judge.expect(f"records of many, {where}", len(_ops(event, "ring")), good=5)
             judge.expect(f"calls of many, {where}", _kinds(event).count("SYSCALL"), good=1)
             judge.expect(f"paths of many, {where}", len(_paths(event)), good=5)
+        before += len(events)
+
+        # of which a container counts what is too much to be collected; that is over with the call,
+        _ask(run, "twice", "openat", _MANY, "/mnt/known")
+        events = told("too-many")[before:]
+        counts = [len(_paths(event)) for event in events]
+        judge.expect(f"paths of too many, {where}", counts, good=[_FILES, 1])
+        judge.expect(f"lost of them, {where}", inner.lost(), good=1)
+        run(["auditctl", "--reset-lost"]).require()
         before += len(events)
 
         # and one of a worker is an event of its own, with the ids of who asked for it.
@@ -217,6 +230,37 @@ def test_auditns_uring(
         judge.expect("who it is there", named, good=("0", _OVERFLOW))
     before += len(borrowed)
 
+    # So is who has no part in the machine's audit.
+    guest.run(["auditctl", "-a", "never,task"]).require()
+    for how in ("call", "worker"):
+        _ask(run, how, "openat", 1, "/mnt/known")
+    guest.run(["auditctl", "-d", "never,task"]).require()
+    apart = _told(inner.trail("apart.log"), "ring")[before:]
+    judge.expect("told of those apart", [_paths(one) for one in apart], good=[["/mnt/known"]] * 2)
+    before += len(apart)
+
+    # Where the machine's is switched on in the midst of a call, both are told of what follows.
+    judge.expect("one more rule outside", _add(guest.run, "late", "-S", _OPENAT), good="0")
+    run(["sh", "-c", "mkfifo /mnt/late.go && touch /mnt/late"]).require()
+    guest.run(["auditctl", "-e", "0"]).require()
+    waiting = "echo $$; exec /run/nsaudit/uring linked wait /mnt/late"
+    job = inner.box.spawn(["sh", "-c", waiting])
+    guest.wait_until(lambda: b"\n" in job.out, _LIMIT_S, "a program that waits")
+    called = ["cat", f"/proc/{bytes(job.out).decode().strip()}/syscall"]
+    poll(
+        lambda: run(called).stdout,
+        lambda text: text.startswith(f"{_ENTER} "),
+        limit_s=_LIMIT_S * guest.scale,
+        what="its call",
+    )
+    guest.run(["auditctl", "-e", "1"]).require()
+    run(["sh", "-c", "echo >/mnt/late.go"]).require()
+    judge.expect("the one that waited", job.wait().status, good=0)
+    late = _told(inner.trail("late-inside.log"), "ring")[before:]
+    judge.expect("its file, inside", [_paths(one) for one in late], good=[["/mnt/late"]])
+    late = _told(auditd.trail("late-outside.log"), "late")
+    judge.expect("its file, outside", [_paths(one) for one in late], good=[["/mnt/late"]])
+
     # A rule can be about a file, too.
     run(["auditctl", "-D"]).require()
     said = _add(run, "file", "-S", _OPENAT, "path", "=", "/mnt/known")
@@ -251,6 +295,11 @@ def test_auditns_uring(
     for path in paths:
         seen = sum(path in _paths(event) for event in watched)
         judge.expect(f"told that {path} is opened", seen, good=1)
+    # The machine is told of what comes after the refusal, too, and has no part in the others.
+    refusals = [e for e in auditd.trail("refusals.log") if "EVENT_LISTENER" in _kinds(e)]
+    followed = sorted(str(path) for event in refusals for path in _paths(event))
+    good_paths = sorted(one for one in paths if "-bind" in one)
+    judge.expect("what followed, told outside", followed, good=good_paths)
 
     # The address of what follows is not hidden, either, nor is the other one told in its place.
     address = ("-a", "always,exit", "-S", _ENTER, "-F", "saddr_fam=2", "-k", "address")
@@ -284,12 +333,19 @@ def test_auditns_uring(
     run(["auditctl", "-D"]).require()
     judge.expect("a rule for the flood", _add(run, "flood", "-S", _OPENAT), good="0")
     run(["auditctl", "-b", str(_LIMIT)]).require()
+    # One that reads is told of all that a worker does, which waits a moment for room.
+    _ask(run, "worker", "openat", _FLOOD, "/mnt/known")
+    flood = _told(inner.trail("worker-flood.log"), "flood")
+    judge.expect("told of a worker's flood", len(flood), good=_FLOOD)
+    judge.expect("lost of it", inner.lost(), good=0)
     daemon = str(inner.status().pid)
     run(["kill", "-STOP", daemon]).require()
+    soon_s = _SOON_S * guest.scale
     many = ["/run/nsaudit/uring", "poll", "openat", str(_FLOOD), "/mnt/known"]
-    run(many, deadline_s=_SOON_S * guest.scale).require()
+    status = run(["timeout", "-s", "KILL", str(soon_s), *many], deadline_s=2 * soon_s).status
+    judge.expect("the polling thread", status, good=0)
     run(["kill", "-CONT", daemon]).require()
-    flood = _told(inner.trail("flood.log"), "flood")
+    flood = _told(inner.trail("flood.log"), "flood")[len(flood) :]
     judge.note(told_of_flood=len(flood), lost_of_flood=inner.lost())
     judge.expect("the flood loses some", inner.lost() > 0, good=True)
     judge.expect("and not all", len(flood) > 0, good=True)

@@ -2,25 +2,29 @@
 /*
  * Has the kernel do operations of io_uring:
  *
- *	uring call|worker|poll openat|mkdirat COUNT PATH [PID]
+ *	uring call|twice|worker|poll openat|mkdirat COUNT PATH [PID]
  *	uring call|worker|poll send list|get|set
- *	uring then|linked nop|bind PATH|--connect
+ *	uring then|linked nop|bind|wait PATH|--connect
  *
  * in io_uring_enter(2), by a worker, or by a polling thread. With COUNT 1 the
- * path is PATH, else PATH0, PATH1 and so on. Where a PID is given, the task goes
- * into the user namespace of that one before, and does the operations with the
- * credentials that it had until then. A message that is sent asks the kernel for
- * its rules or its status, or enables audit. In one call, and linked or not, the
- * last form does nothing, or joins audit's multicast group, and then opens PATH
- * to write, or has a socket of IPv4 know its peer. Prints its pid, and what each
- * operation returned: 0, or the negative errno; and the name of the errno that a
- * message was answered; the exit status is 2 if it could not ask.
+ * path is PATH, else PATH0, PATH1 and so on; twice does the last of them again,
+ * in a call of its own. There is one worker, which does one after the other.
+ * Where a PID is given, the task goes into the user namespace of that one
+ * before, and does the operations with the credentials that it had until then. A
+ * message that is sent asks the kernel for its rules or its status, or enables
+ * audit. In one call, and linked or not, the last form does nothing, joins
+ * audit's multicast group, or waits for something to read in PATH.go, a pipe;
+ * and then opens PATH to write, or has a socket of IPv4 know its peer. Prints
+ * its pid, and what each operation returned: 0, or the negative errno; and the
+ * name of the errno that a message was answered; the exit status is 2 if it
+ * could not ask.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -59,6 +63,7 @@ static void *map(struct ring *ring, size_t size, off_t what)
 static void make(struct ring *ring, unsigned int count, int poll)
 {
 	struct io_uring_params *params = &ring->params;
+	unsigned int workers[] = { 1, 1 };
 	size_t size, sq;
 
 	memset(ring, 0, sizeof(*ring));
@@ -76,6 +81,9 @@ static void make(struct ring *ring, unsigned int count, int poll)
 	ring->rings = map(ring, size > sq ? size : sq, IORING_OFF_SQ_RING);
 	ring->sqes = map(ring, params->sq_entries * sizeof(*ring->sqes),
 			 IORING_OFF_SQES);
+	if (syscall(SYS_io_uring_register, ring->fd,
+		    IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2) < 0)
+		stop("io_uring_register");
 }
 
 static struct io_uring_sqe *fill(struct ring *ring, unsigned int n, int op,
@@ -104,18 +112,19 @@ static void fill_path(struct ring *ring, unsigned int n, int op, int flags,
 		sqe->open_flags = how;
 }
 
+/* Submits some more, and waits until all are done. */
 static void submit(struct ring *ring, unsigned int count, int poll)
 {
 	unsigned int *tail = member(ring, ring->params.sq_off.tail);
 	unsigned int *flags = member(ring, ring->params.sq_off.flags);
-	unsigned int how = IORING_ENTER_GETEVENTS;
+	unsigned int how = IORING_ENTER_GETEVENTS, all = *tail + count;
 
-	__atomic_store_n(tail, count, __ATOMIC_RELEASE);
+	__atomic_store_n(tail, all, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (poll && __atomic_load_n(flags, __ATOMIC_ACQUIRE) &
 		    IORING_SQ_NEED_WAKEUP)
 		how |= IORING_ENTER_SQ_WAKEUP;
-	while (syscall(SYS_io_uring_enter, ring->fd, count, count, how, NULL,
+	while (syscall(SYS_io_uring_enter, ring->fd, count, all, how, NULL,
 		       0) < 0)
 		if (errno != EINTR)
 			stop("io_uring_enter");
@@ -212,6 +221,20 @@ static void fill_connect(struct ring *ring, unsigned int n,
 	sqe->addr2 = sizeof(*peer);
 }
 
+/* Opened to write, too, it has no end. */
+static void fill_wait(struct ring *ring, unsigned int n, int flags,
+		      const char *path)
+{
+	struct io_uring_sqe *sqe = fill(ring, n, IORING_OP_POLL_ADD, flags);
+	char go[128];
+
+	snprintf(go, sizeof(go), "%s.go", path);
+	sqe->fd = open(go, O_RDWR | O_NONBLOCK);
+	if (sqe->fd < 0)
+		stop(go);
+	sqe->poll32_events = POLLIN;
+}
+
 /* The last is done whatever becomes of the first, be it linked. */
 static int do_after(const char *how, const char *first, const char *path)
 {
@@ -229,7 +252,9 @@ static int do_after(const char *how, const char *first, const char *path)
 	struct ring ring;
 
 	make(&ring, 2, 0);
-	if (strcmp(first, "bind")) {
+	if (!strcmp(first, "wait")) {
+		fill_wait(&ring, 0, flags, path);
+	} else if (strcmp(first, "bind")) {
 		fill(&ring, 0, IORING_OP_NOP, flags);
 	} else {
 		sqe = fill(&ring, 0, OP_BIND, flags);
@@ -250,7 +275,7 @@ static int do_after(const char *how, const char *first, const char *path)
 
 int main(int argc, char **argv)
 {
-	int op, flags, poll, personality = 0;
+	int op, flags, poll, twice, personality = 0;
 	unsigned int count, n;
 	struct ring ring;
 
@@ -258,19 +283,20 @@ int main(int argc, char **argv)
 		return send_message(argv[1], argv[3]);
 	if (argc == 4)
 		return do_after(argv[1], argv[2], argv[3]);
-	if (argc < 5 || argc > 6 || atoi(argv[3]) < 1 || atoi(argv[3]) > MAX) {
+	if (argc < 5 || argc > 6 || atoi(argv[3]) < 1 || atoi(argv[3]) >= MAX) {
 		fputs("usage: uring HOW OPERATION COUNT PATH [PID]\n", stderr);
 		return FAILED;
 	}
 	flags = strcmp(argv[1], "worker") ? 0 : IOSQE_ASYNC;
 	poll = !strcmp(argv[1], "poll");
+	twice = !strcmp(argv[1], "twice");
 	op = strcmp(argv[2], "mkdirat") ? IORING_OP_OPENAT : IORING_OP_MKDIRAT;
 	count = atoi(argv[3]);
 	for (n = 0; n < count; n++)
 		snprintf(paths[n], sizeof(paths[n]), count > 1 ? "%s%u" : "%s",
 			 argv[4], n);
 
-	make(&ring, count, poll);
+	make(&ring, count + twice, poll);
 	if (argc == 6)
 		personality = borrow(&ring, argv[5]);
 	for (n = 0; n < count; n++) {
@@ -278,6 +304,10 @@ int main(int argc, char **argv)
 		ring.sqes[n].personality = personality;
 	}
 	submit(&ring, count, poll);
-	print(&ring, count);
+	if (twice) {
+		fill_path(&ring, count, op, flags, paths[count - 1], O_RDONLY);
+		submit(&ring, 1, poll);
+	}
+	print(&ring, count + twice);
 	return 0;
 }
