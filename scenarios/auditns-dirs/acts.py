@@ -12,7 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+IN_CREATE = 0x100  # sys/inotify.h
+
 libc = ctypes.CDLL(None, use_errno=True)
+inotify = libc.inotify_init()
 
 
 def write(path: str) -> None:
@@ -28,6 +31,12 @@ def tmpfs(path: str) -> None:
         raise OSError(ctypes.get_errno(), path)
 
 
+def watch(path: str) -> None:
+    """Until this program ends, which is what the descriptor is left open for."""
+    if libc.inotify_add_watch(inotify, path.encode(), IN_CREATE) < 0:
+        raise OSError(ctypes.get_errno(), path)
+
+
 ACTS: dict[str, Callable[..., object]] = {
     "chmod": chmod,
     "mkdir": os.mkdir,
@@ -37,6 +46,7 @@ ACTS: dict[str, Callable[..., object]] = {
     "run": lambda path: os.spawnv(os.P_WAIT, path, [path]),
     "tmpfs": tmpfs,
     "unlink": os.unlink,
+    "watch": watch,
     "write": write,
 }
 

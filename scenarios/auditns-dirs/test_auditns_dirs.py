@@ -76,11 +76,13 @@ _ANOTHER = {
     "name-mkdir": "mkdir /srv/named",
     "name-rewrite": "write /srv/named/file",
 }
-# As many directories as may get the inode of one that is gone.
+# As many directories as may get the inode of one that is gone. They are watched by somebody, for
+# else nobody looks for rules about them.
 _SUCCESSORS = 300
 _SUCCEED = {
     "ended": "rmdir /srv/ended",
     **{f"after-{n}": f"mkdir /srv/after/{n}" for n in range(_SUCCESSORS)},
+    **{f"watch-{n}": f"watch /srv/after/{n}" for n in range(_SUCCESSORS)},
     **{f"in-{n}": f"write /srv/after/{n}/file" for n in range(_SUCCESSORS)},
 }
 # A file, a link, which is not where it leads, and a directory that the overlay has to copy up.

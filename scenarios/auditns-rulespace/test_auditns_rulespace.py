@@ -26,9 +26,12 @@ _RENAME = (
     "import os, socket; print(os.getpid(), os.getppid()); socket.sethostname('box')",
 )
 _AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
+_AS_ANOTHER = ("setpriv", "--reuid=1001", "--regid=1001", "--clear-groups")
 _MAY_SPEAK = ("--inh-caps=+audit_write", "--ambient-caps=+audit_write")
 _SPEAKERS: dict[str, tuple[str, ...]] = {"root": (), "tester": (*_AS_TESTER, *_MAY_SPEAK)}
 _SHIFT = 100_000
+# Tasks that are left out.
+_UNHEARD = 20
 _TMPFS = "0x1021994"  # linux/magic.h
 # What the machine knows and a container does not.
 _FOREIGN = {"CONTAINER_ID", "NS_INFO", "NS_INIT", "NS_DEL"}
@@ -175,25 +178,37 @@ def test_auditns_rulespace(
             run(["/run/nsaudit/rule", "del", *compare]).require()
     judge.expect("rules after that", len(_list(run)), good=3)
 
-    # Tasks can be left out, and who is made after that is.
-    # (auditctl gives no key to such a rule)
-    run(["/run/nsaudit/rule", "add", "task", "never", "1", "=", "1000", "-k", "unheard"]).require()
-    as_tester = [*_AS_TESTER, "sh", "-c", "mkdir /tmp/made-unheard; true"]
-    run(as_tester).require()
-    unheard = _made(inner.trail("unheard.log"), "/tmp/made-unheard")
-    judge.expect("events of a task left out", len(unheard), good=0)
+    # Tasks can be left out, and who is made after that is. (auditctl gives no key to such a rule)
+    unheard = ("task", "never", "1", "=", "1000", "-k", "unheard")
+    _add(guest.run, "always,exit", "-S", "mkdir", "-k", "folder").require()
+    make = 'for n in $(seq "$0"); do mkdir "$1-$n"; done'
+    for where, reader in (("inside", inner), ("outside", auditd)):
+        reader.run(["/run/nsaudit/rule", "add", *unheard]).require()
+        words = (str(_UNHEARD), f"/tmp/unheard-{where}")
+        reader.run([*_AS_TESTER, "sh", "-c", make, *words]).require()
+        reader.run(["mkdir", f"/tmp/heard-{where}"]).require()
+        told = reader.trail(f"unheard-{where}.log").matching(nametype="CREATE")
+        names = [one.get("name") for one in told if f"heard-{where}" in one.text]
+        judge.expect(f"made by tasks not left out, {where}", names, good=[f"/tmp/heard-{where}"])
+    guest.run(["/run/nsaudit/rule", "del", *unheard]).require()
+    guest.run(["auditctl", "-D", "-k", "folder"]).require()
 
     # So can file systems: the call is told, the file is not. The log is on a tmpfs.
     filesystem = ("never,filesystem", "-F", f"fstype={_TMPFS}")
     _add(run, *filesystem).require()
     run(["mkdir", "/var/log/audit/made-on-tmpfs"]).require()
+    # What another user may not make there has no type of its own.
+    run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/mnt"]).require()
+    said = run([*_AS_ANOTHER, "mkdir", "/mnt/refused"])
+    judge.expect("another who makes one", "Permission denied" in said.stderr, good=True)
     run(["mkdir", "/root/made-elsewhere"]).require()
     trail = inner.trail("filesystems.log")
     judge.expect("files on a tmpfs", len(_made(trail, "/var/log/audit/made-on-tmpfs")), good=0)
+    judge.expect("refused on a tmpfs", len(_made(trail, "/mnt/refused")), good=0)
     judge.expect("files elsewhere", len(_made(trail, "/root/made-elsewhere")), good=1)
-    calls = [_call(event) for event in _keyed(trail, "folder")[-2:]]
+    calls = [_call(event) for event in _keyed(trail, "folder")[-3:]]
     items = [int(one.get("items")) > 0 for one in calls]
-    judge.expect("files in the calls", items, good=[False, True])
+    judge.expect("files in the calls", items, good=[False, False, True])
     run(["auditctl", "-d", *filesystem]).require()
 
     # Messages and types of records are chosen inside for inside.
@@ -254,16 +269,19 @@ def test_auditns_rulespace(
     judge.expect("a neighbour's rule", len(_keyed(inner.trail("neighbour.log"), "mine")), good=0)
 
     # A change is told to the daemon whose rules they are, if its audit is on.
-    for off, on in ((auditd, inner), (inner, auditd)):
+    places = {"inside": inner, "outside": auditd}
+    for where, off in places.items():
         off.run(["auditctl", "-e", "0"]).require()
-        for one in (off, on):
-            _add(one.run, "always,exit", *_CALL, "-k", "quiet").require()
-            one.run(["auditctl", "-D", "-k", "quiet"]).require()
+        for one in places.values():
+            _add(one.run, "always,exit", *_CALL, "-k", f"off-{where}").require()
+            one.run(["auditctl", "-D", "-k", f"off-{where}"]).require()
         off.run(["auditctl", "-e", "1"]).require()
-    for where, one in (("inside", inner), ("outside", auditd)):
-        told = one.trail(f"quiet-{where}.log").matching(type="CONFIG_CHANGE", key="quiet")
-        ways = [change.get("op") for change in told]
-        judge.expect(f"changes told {where}", ways, good=["add_rule", "remove_rule"])
+        for place, one in places.items():
+            trail = one.trail(f"off-{where}-{place}.log")
+            told = trail.matching(type="CONFIG_CHANGE", key=f"off-{where}")
+            ways = [change.get("op") for change in told]
+            known = [] if one is off else ["add_rule", "remove_rule"]
+            judge.expect(f"changes told {place}, with audit off {where}", ways, good=known)
 
     # Locked inside, nothing changes there any more, and all the rest can.
     run(["auditctl", "-e", "2"]).require()
