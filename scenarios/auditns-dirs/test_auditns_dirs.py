@@ -76,11 +76,11 @@ _ANOTHER = {
     "name-mkdir": "mkdir /srv/named",
     "name-rewrite": "write /srv/named/file",
 }
-# As many directories as may get the inode of one that is gone. They are watched by somebody, for
-# else nobody looks for rules about them.
-_SUCCESSORS = 300
+# Directories that end, and more of them that may get an inode of theirs. Those are watched by
+# somebody, for else nobody looks for rules about them.
+_ENDED, _SUCCESSORS = 40, 300
+_END = {f"ended-{n}": f"rmdir /srv/ended/{n}" for n in range(_ENDED)}
 _SUCCEED = {
-    "ended": "rmdir /srv/ended",
     **{f"after-{n}": f"mkdir /srv/after/{n}" for n in range(_SUCCESSORS)},
     **{f"watch-{n}": f"watch /srv/after/{n}" for n in range(_SUCCESSORS)},
     **{f"in-{n}": f"write /srv/after/{n}/file" for n in range(_SUCCESSORS)},
@@ -240,11 +240,13 @@ def _expect_lives(guest: Guest, judge: Judge, inner: Any) -> None:
     judge.expect("told of lives", trail.commands("life"), good=[*_GONE, *_RENAMED])
     judge.expect("told of others", trail.commands("other"), good=[*_OTHERS_TOLD, "copied-again"])
     # Nor does a rule go over to another directory that has the inode in memory.
-    added = _change(inner, f"-a {_rule('/srv/ended', 'ended')}")
-    judge.expect("its rule, refused", added, good=[])
-    _do(run, _SUCCEED)
-    judge.expect("told of its end", inner.trail("ended.log").commands("ended"), good=["ended"])
-    judge.expect("deleting it", _change(inner, f"-d {_rule('/srv/ended', 'ended')}"), good=[])
+    _do(run, {f"begun-{n}": f"mkdir /srv/ended/{n}" for n in range(_ENDED)})
+    ends = [_rule(f"/srv/ended/{n}", "ended") for n in range(_ENDED)]
+    added = _change(inner, *(f"-a {rule}" for rule in ends))
+    judge.expect("rules of ends, refused", added, good=[])
+    _do(run, _END | _SUCCEED)
+    judge.expect("told of ends", inner.trail("ended.log").commands("ended"), good=[*_END])
+    judge.expect("deleting those", _change(inner, *(f"-d {rule}" for rule in ends)), good=[])
     judge.expect("deleting these", _change(inner, *(f"-d {rule}" for rule in rules)), good=[])
     # The machine's rule ends with its directory, too, even if it is removed by who is told of while
     # the machine is not.

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.audit.records import Event, Record, Trail
+from harness.guest.cgroups import MemoryCgroup, make_memory_cgroup
 from harness.guest.machine import Answer, Guest
 from harness.guest.polling import poll
 from harness.scenario import Judge
@@ -33,6 +34,8 @@ _LIMIT = 64
 _FLOOD = 300
 # Files of a call, and how many of them a container is told of (AUDIT_USERNS_NAMES_MAX).
 _MANY, _FILES = 100, 64
+# Tasks that make such a call at a time, and what each file takes, at least, in bytes.
+_TASKS, _NAME = 20, 100
 # A task may wait for room for 60 s, an operation must not.
 _SOON_S, _LIMIT_S = 30.0, 20.0
 
@@ -77,13 +80,14 @@ def _fields(record: Record, *names: str) -> tuple[str | None, ...]:
 
 @pytest.mark.scenario(
     feature=["auditns"],
-    config=["AUDIT", "AUDITSYSCALL", "IO_URING", "USER_NS", "PID_NS"],
+    config=["AUDIT", "AUDITSYSCALL", "IO_URING", "USER_NS", "PID_NS", "MEMCG"],
     under=["debug", "uring"],
 )
 def test_auditns_uring(
     guest: Guest, judge: Judge, auditd: Any, contained: Callable[..., Any]
 ) -> None:
     # Given a container, with ids of its own,
+    payer = make_memory_cgroup(guest, "calls")
     inner = contained(shift=_SHIFT)
     run = inner.run
     if not inner.expect_start():
@@ -329,6 +333,11 @@ def test_auditns_uring(
             judge.expect(f"a message by {how} to {message}", results, good=["0", answer])
     judge.expect("lost until here", inner.lost(), good=0)
 
+    # What the machine does not collect, too, is charged to who makes the call.
+    for side in (run, guest.run):
+        side(["auditctl", "-D"]).require()
+    _expect_charged(judge, inner, payer)
+
     # When the daemon does not read, a polling thread goes on, and the loss is the container's.
     run(["auditctl", "-D"]).require()
     judge.expect("a rule for the flood", _add(run, "flood", "-S", _OPENAT), good="0")
@@ -351,3 +360,39 @@ def test_auditns_uring(
     judge.expect("and not all", len(flood) > 0, good=True)
     auditd.trail("last.log")
     judge.expect("lost outside", auditd.lost(), good=0)
+
+
+def _expect_charged(judge: Judge, inner: Any, payer: MemoryCgroup) -> None:
+    """What is collected for a container of a call, until that ends, is charged to who makes it."""
+    run = inner.run
+    run(["mkfifo", "/mnt/known.go"]).require()
+    hold = f"/run/nsaudit/uring hold openat {_MANY} /mnt/known"
+    calls = f"for n in $(seq {_TASKS}); do {hold} & done; wait"
+    # Nobody in there may write to the cgroup.
+    program = payer.enter(inner.box.enter(["sh", "-c", calls]))
+    count = ["sh", "-c", f"cat /proc/[0-9]*/syscall | grep -c '^{_ENTER} '"]
+
+    def keep() -> int:
+        """Bytes that are charged while the calls last."""
+        job = inner.guest.spawn(program)
+        poll(
+            lambda: run(count).stdout.strip(),
+            lambda seen: seen == str(_TASKS),
+            limit_s=_LIMIT_S * inner.guest.scale,
+            what="the calls",
+        )
+        # What the daemon is told is charged, too, until it has read that.
+        inner.trail("kept.log")
+        kept = payer.charged
+        run(["sh", "-c", "echo >/mnt/known.go"]).require()
+        job.wait().require()
+        return kept
+
+    without = keep()
+    judge.expect("a rule for what is kept", _add(run, "kept", "-S", _OPENAT), good="0")
+    more = keep() - without
+    judge.note(charged_for_files=more)
+    judge.expect("charged for files", more >= _TASKS * _FILES * _NAME, good=True)
+    judge.expect("lost of these", inner.lost(), good=_TASKS)
+    run(["auditctl", "--reset-lost"]).require()
+    run(["auditctl", "-D"]).require()

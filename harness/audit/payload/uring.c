@@ -2,22 +2,22 @@
 /*
  * Has the kernel do operations of io_uring:
  *
- *	uring call|twice|worker|poll openat|mkdirat COUNT PATH [PID]
+ *	uring call|twice|hold|worker|poll openat|mkdirat COUNT PATH [PID]
  *	uring call|worker|poll send list|get|set
  *	uring then|linked nop|bind|wait PATH|--connect
  *
  * in io_uring_enter(2), by a worker, or by a polling thread. With COUNT 1 the
  * path is PATH, else PATH0, PATH1 and so on; twice does the last of them again,
- * in a call of its own. There is one worker, which does one after the other.
- * Where a PID is given, the task goes into the user namespace of that one
- * before, and does the operations with the credentials that it had until then. A
- * message that is sent asks the kernel for its rules or its status, or enables
- * audit. In one call, and linked or not, the last form does nothing, joins
- * audit's multicast group, or waits for something to read in PATH.go, a pipe;
- * and then opens PATH to write, or has a socket of IPv4 know its peer. Prints
- * its pid, and what each operation returned: 0, or the negative errno; and the
- * name of the errno that a message was answered; the exit status is 2 if it
- * could not ask.
+ * in a call of its own, and hold waits in the call for something to read in
+ * PATH.go, a pipe. There is one worker, which does one after the other. Where a
+ * PID is given, the task goes into the user namespace of that one before, and
+ * does the operations with the credentials that it had until then. A message
+ * that is sent asks the kernel for its rules or its status, or enables audit. In
+ * one call, and linked or not, the last form does nothing, joins audit's
+ * multicast group, or waits as hold does; and then opens PATH to write, or has a
+ * socket of IPv4 know its peer. Prints its pid, and what each operation returned:
+ * 0, or the negative errno; and the name of the errno that a message was
+ * answered; the exit status is 2 if it could not ask.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -275,7 +275,7 @@ static int do_after(const char *how, const char *first, const char *path)
 
 int main(int argc, char **argv)
 {
-	int op, flags, poll, twice, personality = 0;
+	int op, flags, poll, twice, hold, personality = 0;
 	unsigned int count, n;
 	struct ring ring;
 
@@ -290,19 +290,22 @@ int main(int argc, char **argv)
 	flags = strcmp(argv[1], "worker") ? 0 : IOSQE_ASYNC;
 	poll = !strcmp(argv[1], "poll");
 	twice = !strcmp(argv[1], "twice");
+	hold = !strcmp(argv[1], "hold");
 	op = strcmp(argv[2], "mkdirat") ? IORING_OP_OPENAT : IORING_OP_MKDIRAT;
 	count = atoi(argv[3]);
 	for (n = 0; n < count; n++)
 		snprintf(paths[n], sizeof(paths[n]), count > 1 ? "%s%u" : "%s",
 			 argv[4], n);
 
-	make(&ring, count + twice, poll);
+	make(&ring, count + twice + hold, poll);
 	if (argc == 6)
 		personality = borrow(&ring, argv[5]);
 	for (n = 0; n < count; n++) {
 		fill_path(&ring, n, op, flags, paths[n], O_RDONLY);
 		ring.sqes[n].personality = personality;
 	}
+	if (hold)
+		fill_wait(&ring, count++, 0, argv[4]);
 	submit(&ring, count, poll);
 	if (twice) {
 		fill_path(&ring, count, op, flags, paths[count - 1], O_RDONLY);
