@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import DeadlineExceeded
 from harness.guest.machine import Guest
 from harness.guest.polling import poll
 from harness.scenario import Judge
@@ -56,8 +57,11 @@ def test_auditns_kept(
     )
     judge.expect("auditd in it", inner.run(["auditd", "-s", "nochange"]).status, good=0)
     last = f"/tmp/kept-{_FEW - 1}"
-    limit_s = _LIMIT_S * guest.scale
-    poll(inner.read, lambda text: last in text, limit_s=limit_s, what=last)
+    try:
+        poll(inner.read, lambda text: last in text, limit_s=_LIMIT_S * guest.scale, what=last)
+    except DeadlineExceeded:
+        judge.expect("told the last of it by itself", False, good=True)
+        return
     judge.expect("audit in it", inner.status().enabled, good=0)
     inner.run(["auditctl", "-e", "1"]).require()
     made = [one.get("name") for one in inner.trail("inside.log").matching(nametype="CREATE")]

@@ -1,14 +1,14 @@
 """Has the audit where it is run keep something, and says what the kernel answered.
 
-    hoard.py answers SOCKETS TIMES
-    hoard.py rules COUNT
-    hoard.py tasks COUNT
+    hoard.py CGROUP answers SOCKETS TIMES
+    hoard.py CGROUP rules COUNT
+    hoard.py CGROUP tasks COUNT
 
 Asks for the status, TIMES times by each of SOCKETS sockets, and does not read the answers. Or adds
 rules, each with ``FIELDS`` fields, one of them the longest key that there is. Or has COUNT tasks,
-which make a system call each. Prints ``ready`` when it has its sockets or its tasks, and on the
-first line of input does that, and prints the name of the first errno, or 0. Ends with the second
-line.
+which make a system call each. When it has its sockets or its tasks it enters the cgroup, a folder,
+where so far nothing is charged of it, and prints ``ready``. On the first line of input it does
+that, and prints the name of the first errno, or 0. Ends with the second line.
 """
 
 import os
@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from audit_link import ADD_RULE, GET, GETPRIORITY, audit_socket, rule, tell
 
@@ -84,13 +85,15 @@ def tasks(count: int) -> Callable[[], str]:
     return have_made
 
 
-what, numbers = sys.argv[1], list(map(int, sys.argv[2:]))
+cgroup, what, *numbers = sys.argv[1:]
 WAYS: dict[str, Callable[..., Callable[[], str]]] = {
     "answers": answers,
     "rules": rules,
     "tasks": tasks,
 }
-act = WAYS[what](*numbers)
+act = WAYS[what](*map(int, numbers))
+# All of its tasks, and not one alone.
+(Path(cgroup) / "cgroup.procs").write_text("0")
 sys.stdout.write("ready\n")
 sys.stdout.flush()
 sys.stdin.readline()

@@ -65,7 +65,7 @@ def _hoarded(
 
     The rule is added before it does.
     """
-    job = inner.box.spawn(payer.enter([*argv, *map(str, words)]), keep_input=True)
+    job = inner.box.spawn([*argv, payer.folder, *map(str, words)], keep_input=True)
     charged: list[int] = []
 
     def has_said() -> bool:
