@@ -31,6 +31,7 @@
 #define SELF		"/run/nsaudit/fault"
 #define KEY		"fault"	/* of what is asked for in a directory */
 #define MOUNTS		2	/* in that */
+#define LONG_PATH	3000	/* a record begins with room for 1024 bytes */
 
 struct step {
 	const char *name;
@@ -419,10 +420,15 @@ static int call(unsigned int nth)
 }
 
 /* The first one is nothing to it where a path is absolute. */
+/* The path is so long that its record has to grow. */
 static int open_path(unsigned int nth)
 {
-	int fd = syscall(SYS_openat, nth, folder, O_PATH | O_NOFOLLOW, 0);
+	char path[LONG_PATH];
+	int len = snprintf(path, sizeof(path), "%s", folder), fd;
 
+	memset(path + len, '/', sizeof(path) - 1 - len);
+	path[sizeof(path) - 1] = 0;
+	fd = syscall(SYS_openat, nth, path, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return errno;
 	close(fd);

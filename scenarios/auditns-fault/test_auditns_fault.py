@@ -270,6 +270,9 @@ def _missing(one: Try, told: Mapping[str, Event]) -> list[str]:
     wanted = _ALWAYS + _DONE[one.step] if done else _ALWAYS
     missing = [*(wanted - Counter(record.type for record in records)).elements()]
     for record in records:
+        # What the kernel says where it has no memory for a path, or for arguments.
+        if "<no_memory>" in record.text or (record.type == "EXECVE" and not record.get("argc")):
+            missing.append(f"what is in {record.type}")
         if record.type == "SYSCALL" and record.get("key") != _KEY:
             missing.append("key")
         if record.type == "PROCTITLE" and done and record.get("proctitle") == "(null)":
