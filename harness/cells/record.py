@@ -8,7 +8,7 @@ changed around a hunk since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +31,12 @@ _SHOWN = 60
 class Record:
     """For the key of a hunk, the configuration and the name of who missed it.
 
-    The name is that of a scenario, or ``asking.BUILDS`` or ``asking.BOOTS``.
+    The name is that of a scenario, or ``asking.BUILDS`` or ``asking.BOOTS``. ``hints`` are the
+    same of other bases: who missed a hunk there is asked first here, and nothing more follows.
     """
 
     seen: dict[str, tuple[str, str]] = field(default_factory=dict)
+    hints: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Record:
@@ -43,24 +45,17 @@ class Record:
         Raises SeriesError for what has not its form: a table for each configuration, that has
         the name by the hunk's key.
         """
+        hints: dict[str, tuple[str, str]] = {}
+        for other in sorted(folder.parent.glob(f"*/{MISSED}")):
+            if other.parent != folder:
+                hints |= _read(other)
         file = folder / MISSED
-        if not file.is_file():
-            return cls()
-        seen: dict[str, tuple[str, str]] = {}
-        for config, table in read_toml(file).items():
-            where = f"{folder.parent.name}/{folder.name}/{MISSED}: [{config}]"
-            if not isinstance(table, dict):
-                raise SeriesError(f"{where} is not a table")
-            for key, name in table.items():
-                if not isinstance(name, str):
-                    raise SeriesError(f"{where}: {key!r} must be a string")
-                seen[key] = config, name
-        return cls(seen=seen)
+        return cls(seen=_read(file) if file.is_file() else {}, hints=hints)
 
     def who(self, hunk: Hunk, config: str) -> str:
         """Who missed it under this configuration; empty where nobody is known to."""
-        asked, name = self.seen.get(hunk.key, ("", ""))
-        return name if asked == config else ""
+        known = self.seen.get(hunk.key) or self.hints.get(hunk.key)
+        return known[1] if known and known[0] == config else ""
 
     def note(self, hunk: Hunk, config: str, name: str) -> None:
         """Keeps who missed a hunk, in place of what was known."""
@@ -89,3 +84,17 @@ class Record:
                 if asked == config:
                     # For who reads it: what is there moves and changes without the key.
                     yield f'{hunk.key} = "{name}"  # {hunk.file}: {hunk.starts[:_SHOWN]}'
+
+
+def _read(file: Path) -> dict[str, tuple[str, str]]:
+    """The configuration and the name for each key of a hunk."""
+    seen: dict[str, tuple[str, str]] = {}
+    for config, table in read_toml(file).items():
+        where = f"{'/'.join(file.parts[-3:])}: [{config}]"
+        if not isinstance(table, dict):
+            raise SeriesError(f"{where} is not a table")
+        for key, name in table.items():
+            if not isinstance(name, str):
+                raise SeriesError(f"{where}: {key!r} must be a string")
+            seen[key] = config, name
+    return seen

@@ -75,7 +75,7 @@ def act(options: argparse.Namespace) -> int:
     # What is wrong with the words or the tables is said before anything is asked for hours.
     stack = series.load(PATCHES).stack_of(options.series, options.base)
     last = stack.series[-1]
-    excuses = hunks.load_excuses(PATCHES / last.name)
+    excuses = hunks.load_excuses(PATCHES / last.name, stack.base.name)
     missed = Record.load(_home(stack))
     configs = _require_configs(options)
     findings, faults = Findings(), list[str]()

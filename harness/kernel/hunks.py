@@ -228,14 +228,15 @@ class Excuses:
 
     ``hunks`` are hunks that nobody need miss, as tables with ``file`` and ``starts``, the first
     line of the hunk; each stands for one of them, and one that says how many ``times`` is here so
-    often. ``strays`` are scenarios that an unfix turns red besides its own.
+    often. Those that are for another ``base`` are not here. ``strays`` are scenarios that an unfix
+    turns red besides its own.
     """
 
     hunks: Sequence[Mapping[str, str]] = ()
     strays: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_excuses(folder: Path) -> Excuses:
+def load_excuses(folder: Path, base: str) -> Excuses:
     """The tables ``[[hunk]]`` and ``[[stray]]``. Raises SeriesError for anything else."""
     file = folder / UNMISSED
     if not file.is_file():
@@ -244,13 +245,15 @@ def load_excuses(folder: Path) -> Excuses:
     where = f"{folder.name}/{UNMISSED}"
     if odd := sorted(set(table) - {"hunk", "stray"}):
         raise SeriesError(f"{where}: unknown key {odd[0]!r}", hint="known: [[hunk]], [[stray]]")
-    hunk = {"file": str, "starts": str, "reason": str, "times": int}
+    hunk = {"file": str, "starts": str, "reason": str, "base": str, "times": int}
     stray = dict.fromkeys(("scenario", "reason"), str)
     strays = [checked(one, stray, f"{where}: [[stray]]", {}) for one in table.get("stray", [])]
     listed = [
-        checked(one, hunk, f"{where}: [[hunk]]", {"times": 1}) for one in table.get("hunk", [])
+        checked(one, hunk, f"{where}: [[hunk]]", {"base": base, "times": 1})
+        for one in table.get("hunk", [])
     ]
+    here = [one for one in listed if one.pop("base") == base]
     return Excuses(
-        hunks=[one for one in listed for _ in range(one.pop("times"))],
+        hunks=[one for one in here for _ in range(one.pop("times"))],
         strays={one["scenario"]: one["reason"] for one in strays},
     )

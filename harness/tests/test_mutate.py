@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -472,27 +473,31 @@ def test_an_unfix_turns_its_own_scenarios_red_and_no_other(lab: Lab) -> None:
 
 
 def test_what_nobody_need_miss_is_listed_with_a_reason(tmp_path: Path) -> None:
-    assert hunks.load_excuses(tmp_path) == hunks.Excuses()
+    assert hunks.load_excuses(tmp_path, "6.12") == hunks.Excuses()
     file = tmp_path / hunks.UNMISSED
     hunk = '[[hunk]]\nfile = "a.c"\nstarts = "x"\n'
     file.write_text(hunk + 'reason = "r"\n[[stray]]\nscenario = "s"\nreason = "t"\n')
-    excuses = hunks.load_excuses(tmp_path)
+    excuses = hunks.load_excuses(tmp_path, "6.12")
     assert excuses.hunks == [{"file": "a.c", "starts": "x", "reason": "r"}]
     assert excuses.strays == {"s": "t"}
     file.write_text(hunk + 'reason = "r"\ntimes = 2\n')
-    assert hunks.load_excuses(tmp_path).hunks == 2 * excuses.hunks
+    assert hunks.load_excuses(tmp_path, "6.12").hunks == 2 * excuses.hunks
+    file.write_text(hunk + 'reason = "r"\nbase = "7.3"\n')
+    assert hunks.load_excuses(tmp_path, "6.12").hunks == []
+    assert hunks.load_excuses(tmp_path, "7.3").hunks == excuses.hunks
     file.write_text(hunk)
     with pytest.raises(SeriesError, match="'reason' must be a string"):
-        hunks.load_excuses(tmp_path)
+        hunks.load_excuses(tmp_path, "6.12")
     file.write_text('[[hunks]]\nfile = "a.c"\n')
     with pytest.raises(SeriesError, match="unknown key 'hunks'"):
-        hunks.load_excuses(tmp_path)
+        hunks.load_excuses(tmp_path, "6.12")
 
 
 def test_every_excuse_of_the_project_has_a_reason() -> None:
     regressions = set(questions.regressions())
-    for name in load(PATCHES).series:
-        excuses = hunks.load_excuses(PATCHES / name)
+    tables = load(PATCHES)
+    for name, base in itertools.product(tables.series, tables.bases):
+        excuses = hunks.load_excuses(PATCHES / name, base)
         reasons = [*(one["reason"] for one in excuses.hunks), *excuses.strays.values()]
         assert all(len(reason) > 20 for reason in reasons), name
         assert set(excuses.strays) <= regressions, name

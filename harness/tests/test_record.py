@@ -119,6 +119,23 @@ def test_the_file_has_a_table_for_each_configuration_and_no_hunk_that_is_gone(la
     ]
 
 
+def test_who_missed_a_hunk_on_another_base_is_asked_first(lab: Lab) -> None:
+    write(lab, "p PASS\nq PASS")
+    (hunk,) = lab.hunks()
+    for name in ("p", "q"):
+        record = Record()
+        record.note(hunk, "default", name)
+        other = lab.home.parent / "other"
+        other.mkdir(exist_ok=True)
+        record.save(other, [hunk])
+        record = Record.load(lab.home)
+        assert record.recall(hunk) is None
+        assert record.who(hunk, "fault") == ""
+        (killed,) = mutation_of(lab, record, host=name).run([hunk], Findings())
+        assert killed.by == name
+        assert Record.load(lab.home).seen == {}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

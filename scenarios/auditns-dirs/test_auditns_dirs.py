@@ -78,7 +78,7 @@ _ANOTHER = {
 }
 # Directories that end, and more of them that may get an inode of theirs. Those are watched by
 # somebody, for else nobody looks for rules about them.
-_ENDED, _SUCCESSORS = 40, 300
+_ENDED, _SUCCESSORS = 40, 100
 _END = {f"ended-{n}": f"rmdir /srv/ended/{n}" for n in range(_ENDED)}
 _SUCCEED = {
     **{f"after-{n}": f"mkdir /srv/after/{n}" for n in range(_SUCCESSORS)},
