@@ -50,12 +50,6 @@ call = ctypes.CDLL(None, use_errno=True).syscall
 failed = call(316, -100, b"/srv/pair/g", -100, b"/srv/pair/f", 2)
 print(errno.errorcode[ctypes.get_errno()] if failed else 0)
 """
-# A call that names a file twice.
-_TWICE = """
-import os
-open("/root/twice", "w").close()
-os.rename("/root/twice", "/root/twice")
-"""
 # Places so far down that overlayfs has more to do than 64 files to copy up what leads there.
 _STACK = """
 cd /run && mkdir -p stack/lower stack/upper stack/work stack/merged
@@ -158,17 +152,6 @@ def test_auditns_files(
     judge.expect("what is done to another", after - before, good=0)
     deleted = run(["auditctl", "-W", *lost])
     judge.expect("deleting its rule", deleted.status, good=0)
-
-    # What a call names twice is told twice, as it is to the machine.
-    told = {}
-    for where, reader in (("inside", inner), ("outside", auditd)):
-        reader.run(["auditctl", "-a", "always,exit", "-S", "rename", "-k", "twice"]).require()
-        reader.run(["python3", "-c", _TWICE]).require()
-        (event,) = _keyed(reader.trail(f"twice-{where}.log"), "twice")
-        paths = [one for one in event.records if one.type == "PATH"]
-        told[where] = [(one.get("name"), one.get("nametype")) for one in paths]
-        reader.run(["auditctl", "-D"]).require()
-    judge.expect("what is named twice", told["inside"], good=told["outside"])
 
     for more in (
         _expect_moved,
