@@ -149,6 +149,11 @@ def _filter(
             good="0",
             broken="EINVAL",
         )
+    for other in others:
+        # One that differs from another in its value only is another one.
+        words = ["/run/nsaudit/rule", "add", "exit", "always", "-k", f"inside-{what}"]
+        added = guest.run([*words, field, "=", other, "-S", _SETHOSTNAME]).require().stdout
+        judge.expect(f"errno of one more rule inside-{what}", added.strip(), good="0")
     listed = guest.run(["auditctl", "-l"])
     judge.keep(f"transcript-rules-{what}.txt", listed.stdout + listed.stderr)
     judge.expect(f"auditctl lists the rules, {what}", listed.status, good=0)
