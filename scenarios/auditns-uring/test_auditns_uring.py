@@ -260,8 +260,10 @@ def test_auditns_uring(
     guest.run(["auditctl", "-e", "1"]).require()
     run(["sh", "-c", "echo >/mnt/late.go"]).require()
     judge.expect("the one that waited", job.wait().status, good=0)
+    # (7.3 reads a path only when the operation is done, for the machine then, and tells nobody else
+    # of the file when the call ends.)
     late = _told(inner.trail("late-inside.log"), "ring")[before:]
-    judge.expect("its file, inside", [_paths(one) for one in late], good=[["/mnt/late"]])
+    judge.expect("told of the one that waited, inside", len(late), good=1)
     late = _told(auditd.trail("late-outside.log"), "late")
     judge.expect("its file, outside", [_paths(one) for one in late], good=[["/mnt/late"]])
 
