@@ -23,6 +23,7 @@ from harness.kernel import hunks
 from harness.kernel.build import Builder
 from harness.kernel.hunks import Hunk
 from harness.kernel.series import load
+from harness.kernel.tables import read_toml
 from harness.model import Fate, Mutant, MutationResult, Outcome
 from harness.questions import Ends
 from harness.report import mutation as shown
@@ -496,6 +497,9 @@ def test_what_nobody_need_miss_is_listed_with_a_reason(tmp_path: Path) -> None:
 def test_every_excuse_of_the_project_has_a_reason() -> None:
     regressions = set(questions.regressions())
     tables = load(PATCHES)
+    for file in PATCHES.rglob(hunks.UNMISSED):
+        of_bases = {one["base"] for one in read_toml(file).get("hunk", ()) if "base" in one}
+        assert of_bases <= set(tables.bases), file
     for name, base in itertools.product(tables.series, tables.bases):
         excuses = hunks.load_excuses(PATCHES / name, base)
         reasons = [*(one["reason"] for one in excuses.hunks), *excuses.strays.values()]

@@ -5,8 +5,8 @@
  *	calls [time]
  *
  * A pipe, and a queue of messages that is given to USER and GROUP; with "time"
- * the clock is set by a little and its frequency changed by one call, and the
- * frequency set back. Prints the ends of the pipe.
+ * the clock is set by a little and its frequency and tick changed by one call,
+ * and these two set back. Prints the ends of the pipe.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -25,13 +25,15 @@ static int change_time(void)
 
 	if (adjtimex(&now) < 0)
 		return -1;
-	change.modes = ADJ_SETOFFSET | ADJ_NANO | ADJ_FREQUENCY;
+	change.modes = ADJ_SETOFFSET | ADJ_NANO | ADJ_FREQUENCY | ADJ_TICK;
 	change.time.tv_usec = 1;
 	change.freq = now.freq + (1 << 16);
+	change.tick = now.tick + 1;
 	if (adjtimex(&change) < 0)
 		return -1;
-	change.modes = ADJ_FREQUENCY;
+	change.modes = ADJ_FREQUENCY | ADJ_TICK;
 	change.freq = now.freq;
+	change.tick = now.tick;
 	return adjtimex(&change);
 }
 

@@ -29,7 +29,8 @@ _AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
 _OVERFLOW = "65534"
 _OVERLAY = "0x794c7630"  # linux/magic.h
 _INET = "0200"  # AF_INET, as an address begins with it on x86-64
-_LIMIT = 64
+# Room for records: for a daemon that reads, and that is still less than one is told of in a flood.
+_LIMIT, _ENOUGH = 64, 256
 # More than twice the limit.
 _FLOOD = 300
 # Files of a call, and how many of them a container is told of (AUDIT_USERNS_NAMES_MAX).
@@ -264,6 +265,7 @@ def test_auditns_uring(
     # of the file when the call ends.)
     late = _told(inner.trail("late-inside.log"), "ring")[before:]
     judge.expect("told of the one that waited, inside", len(late), good=1)
+    judge.expect("told of its call", ["SYSCALL" in _kinds(one) for one in late], good=[True])
     late = _told(auditd.trail("late-outside.log"), "late")
     judge.expect("its file, outside", [_paths(one) for one in late], good=[["/mnt/late"]])
 
@@ -339,16 +341,18 @@ def test_auditns_uring(
     for side in (run, guest.run):
         side(["auditctl", "-D"]).require()
     _expect_charged(judge, inner, payer)
+    _expect_apart(judge, inner)
 
     # When the daemon does not read, a polling thread goes on, and the loss is the container's.
     run(["auditctl", "-D"]).require()
     judge.expect("a rule for the flood", _add(run, "flood", "-S", _OPENAT), good="0")
-    run(["auditctl", "-b", str(_LIMIT)]).require()
     # One that reads is told of all that a worker does, which waits a moment for room.
+    run(["auditctl", "-b", str(_ENOUGH)]).require()
     _ask(run, "worker", "openat", _FLOOD, "/mnt/known")
     flood = _told(inner.trail("worker-flood.log"), "flood")
     judge.expect("told of a worker's flood", len(flood), good=_FLOOD)
     judge.expect("lost of it", inner.lost(), good=0)
+    run(["auditctl", "-b", str(_LIMIT)]).require()
     daemon = str(inner.status().pid)
     run(["kill", "-STOP", daemon]).require()
     soon_s = _SOON_S * guest.scale
@@ -398,3 +402,24 @@ def _expect_charged(judge: Judge, inner: Any, payer: MemoryCgroup) -> None:
     judge.expect("lost of these", inner.lost(), good=_TASKS)
     run(["auditctl", "--reset-lost"]).require()
     run(["auditctl", "-D"]).require()
+
+
+def _expect_apart(judge: Judge, inner: Any) -> None:
+    """An operation may be done while its task is in no call; later calls are as ever."""
+    run, guest = inner.run, inner.guest
+    judge.expect("a rule for those apart", _add(run, "apart", "-S", _OPENAT), good="0")
+    run(["mkfifo", "/mnt/late.end"]).require()
+    job = inner.box.spawn(["/run/nsaudit/uring", "apart", "wait", "/mnt/late"])
+    guest.wait_until(lambda: b"\n" in job.out, _LIMIT_S, "a program that waits in no call")
+    run(["sh", "-c", "echo >/mnt/late.go"]).require()
+    apart = poll(
+        lambda: _told(inner.trail("apart-at-last.log"), "apart"),
+        bool,
+        limit_s=_LIMIT_S * guest.scale,
+        what="its operation",
+    )
+    judge.expect("calls of one apart", ["SYSCALL" in _kinds(one) for one in apart], good=[False])
+    # Nobody asks for its calls then.
+    run(["auditctl", "-D"]).require()
+    run(["sh", "-c", "echo >/mnt/late.end"]).require()
+    judge.expect("its calls after that", job.wait().status, good=0)

@@ -5,6 +5,7 @@
  *	uring call|twice|hold|worker|poll openat|mkdirat COUNT PATH [PID]
  *	uring call|worker|poll send list|get|set
  *	uring then|linked nop|bind|wait PATH|--connect
+ *	uring apart wait PATH
  *
  * in io_uring_enter(2), by a worker, or by a polling thread. With COUNT 1 the
  * path is PATH, else PATH0, PATH1 and so on; twice does the last of them again,
@@ -15,9 +16,10 @@
  * that is sent asks the kernel for its rules or its status, or enables audit. In
  * one call, and linked or not, the last form does nothing, joins audit's
  * multicast group, or waits as hold does; and then opens PATH to write, or has a
- * socket of IPv4 know its peer. Prints its pid, and what each operation returned:
- * 0, or the negative errno; and the name of the errno that a message was
- * answered; the exit status is 2 if it could not ask.
+ * socket of IPv4 know its peer; apart makes no call while it does that, and until
+ * there is something to read in PATH.end, and then two. Prints its pid, and what
+ * each operation returned: 0, or the negative errno; and the name of the errno
+ * that a message was answered; the exit status is 2 if it could not ask.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -223,16 +225,41 @@ static void fill_connect(struct ring *ring, unsigned int n,
 
 /* Opened to write, too, it has no end. */
 static void fill_wait(struct ring *ring, unsigned int n, int flags,
-		      const char *path)
+		      const char *path, const char *name)
 {
 	struct io_uring_sqe *sqe = fill(ring, n, IORING_OP_POLL_ADD, flags);
-	char go[128];
+	char pipe[128];
 
-	snprintf(go, sizeof(go), "%s.go", path);
-	sqe->fd = open(go, O_RDWR | O_NONBLOCK);
+	snprintf(pipe, sizeof(pipe), "%s.%s", path, name);
+	sqe->fd = open(pipe, O_RDWR | O_NONBLOCK);
 	if (sqe->fd < 0)
-		stop(go);
+		stop(pipe);
 	sqe->poll32_events = POLLIN;
+}
+
+/* What is done while the task is in no call is done on its way to user space. */
+static int do_apart(const char *path)
+{
+	unsigned int *done;
+	struct ring ring;
+
+	make(&ring, 3, 0);
+	fill_wait(&ring, 0, IOSQE_IO_HARDLINK, path, "go");
+	fill_path(&ring, 1, IORING_OP_OPENAT, 0, path, O_WRONLY);
+	fill_wait(&ring, 2, 0, path, "end");
+	__atomic_store_n(member(&ring, ring.params.sq_off.tail), 3,
+			 __ATOMIC_RELEASE);
+	done = member(&ring, ring.params.cq_off.tail);
+	printf("%d\n", (int)getpid());
+	fflush(stdout);
+	if (syscall(SYS_io_uring_enter, ring.fd, 3, 0, 0, NULL, 0) != 3)
+		stop("io_uring_enter");
+	while (__atomic_load_n(done, __ATOMIC_ACQUIRE) < 3)
+		;
+	syscall(SYS_getppid);
+	syscall(SYS_getppid);
+	print(&ring, 3);
+	return 0;
 }
 
 /* The last is done whatever becomes of the first, be it linked. */
@@ -253,7 +280,7 @@ static int do_after(const char *how, const char *first, const char *path)
 
 	make(&ring, 2, 0);
 	if (!strcmp(first, "wait")) {
-		fill_wait(&ring, 0, flags, path);
+		fill_wait(&ring, 0, flags, path, "go");
 	} else if (strcmp(first, "bind")) {
 		fill(&ring, 0, IORING_OP_NOP, flags);
 	} else {
@@ -281,6 +308,8 @@ int main(int argc, char **argv)
 
 	if (argc == 4 && !strcmp(argv[2], "send"))
 		return send_message(argv[1], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "apart"))
+		return do_apart(argv[3]);
 	if (argc == 4)
 		return do_after(argv[1], argv[2], argv[3]);
 	if (argc < 5 || argc > 6 || atoi(argv[3]) < 1 || atoi(argv[3]) >= MAX) {
@@ -305,7 +334,7 @@ int main(int argc, char **argv)
 		ring.sqes[n].personality = personality;
 	}
 	if (hold)
-		fill_wait(&ring, count++, 0, argv[4]);
+		fill_wait(&ring, count++, 0, argv[4], "go");
 	submit(&ring, count, poll);
 	if (twice) {
 		fill_path(&ring, count, op, flags, paths[count - 1], O_RDONLY);
