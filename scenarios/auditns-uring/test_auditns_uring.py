@@ -30,7 +30,7 @@ _OVERFLOW = "65534"
 _OVERLAY = "0x794c7630"  # linux/magic.h
 _INET = "0200"  # AF_INET, as an address begins with it on x86-64
 # Room for records: for a daemon that reads, and that is still less than one is told of in a flood.
-_LIMIT, _ENOUGH = 64, 256
+_LIMIT, _ENOUGH = 64, 128
 # More than twice the limit.
 _FLOOD = 300
 # Files of a call, and how many of them a container is told of (AUDIT_USERNS_NAMES_MAX).
