@@ -204,6 +204,19 @@ class Trail(Sequence[Event]):
         claim = _Claim(type, fields)
         return tuple(record for record in self.records if not claim.misses(record))
 
+    def having(self, *, type: str | None = None, **fields: str | int) -> Trail:
+        """The events with a record that a claim fits, each with all of its records."""
+        claim = _Claim(type, fields)
+        return Trail(
+            event
+            for event in self.events
+            if any(not claim.misses(record) for record in event.records)
+        )
+
+    def keyed(self, key: str) -> Trail:
+        """The events of system calls that a rule with this key asked for."""
+        return self.having(type="SYSCALL", key=key)
+
     def commands(self, key: str) -> list[str]:
         """The ``comm`` of each system call that a rule with this key asked for."""
         return [str(one.get("comm")) for one in self.matching(type="SYSCALL", key=key)]

@@ -98,6 +98,17 @@ def test_a_name_with_a_blank_and_two_keys_come_from_hex(trail: Trail) -> None:
     assert len(trail.matching(type="SYSCALL", key="two keys", comm="touch")) == 1
     assert trail.commands("two keys") == ["touch", "bash"]
     assert trail.commands("none") == []
+
+
+def test_events_come_whole_by_one_of_their_records(trail: Trail) -> None:
+    asked = trail.keyed("two keys")
+    assert asked.commands("two keys") == ["touch", "bash"]
+    assert len(asked) == 2
+    assert all(event in trail.events for event in asked)
+    (touched,) = trail.having(type="SYSCALL", comm="touch", key="two keys")
+    assert {"SYSCALL", "PATH"} <= {record.type for record in touched.records}
+    # All of a claim is about one record.
+    assert len(trail.having(type="PATH", key="two keys")) == 0
     assert len(trail.matching(type="SYSCALL", key="unsh\x01other")) == 2
 
 

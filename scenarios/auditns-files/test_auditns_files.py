@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.audit.records import Event, Trail
+from harness.audit.records import Event
 from harness.guest.machine import Guest
 from harness.scenario import Judge
 
@@ -71,10 +71,6 @@ _NO_FILES = ("root/watched", "/", "/root/", "root/")
 _FIELDS = ("112", "105")
 
 
-def _keyed(trail: Trail, key: str) -> list[Event]:
-    return [e for e in trail if any(r.type == "SYSCALL" and r.get("key") == key for r in e.records)]
-
-
 def _kinds_of(event: Event, path: str) -> list[str]:
     """What the calls did to the path: CREATE, DELETE, NORMAL."""
     paths = [one for one in event.records if one.type == "PATH" and one.get("name") == path]
@@ -108,7 +104,7 @@ def test_auditns_files(
     seen, done = {}, 0
     for step, command in _STEPS.items():
         run(["sh", "-c", command]).require()
-        events = _keyed(inner.trail(f"{step.replace(' ', '-')}.log"), "watch")
+        events = inner.trail(f"{step.replace(' ', '-')}.log").keyed("watch")
         seen[step] = [_kinds_of(event, _FILE) for event in events[done:]]
         done = len(events)
     judge.expect("made", seen["made"], good=[["CREATE"]])
@@ -122,20 +118,20 @@ def test_auditns_files(
     # and of nothing else, nor of what somebody outside does to the same file.
     for what, command in _SILENT.items():
         run(["sh", "-c", command]).require()
-        count = len(_keyed(inner.trail("silent.log"), "watch")) - done
+        count = len(inner.trail("silent.log").keyed("watch")) - done
         judge.expect(f"events of {what}", count, good=0)
     guest.run(["sh", "-c", f"echo outside > {_FILE}; chmod 600 {_FILE}; rm {_FILE}"]).require()
-    count = len(_keyed(inner.trail("outside.log"), "watch")) - done
+    count = len(inner.trail("outside.log").keyed("watch")) - done
     judge.expect("events of what is done outside", count, good=0)
     host = auditd.trail("host.log")
-    judge.expect("events at the machine's daemon", len(_keyed(host, "watch")), good=0)
+    judge.expect("events at the machine's daemon", len(host.keyed("watch")), good=0)
 
     # A rule about a program is about that program.
     rule = ("always,exit", "-F", "arch=b64", "-S", "mkdir", "-F", "exe=/usr/bin/mkdir")
     run(["auditctl", "-a", *rule, "-k", "program"]).require()
     run(["mkdir", "/root/made-by-mkdir"]).require()
     run(["python3", "-c", "import os; os.mkdir('/root/made-by-python')"]).require()
-    events = _keyed(inner.trail("program.log"), "program")
+    events = inner.trail("program.log").keyed("program")
     judge.expect("events of the program", len(events), good=1)
 
     # When the directory is gone, the rule is left, tells nothing, and can be deleted.
@@ -145,10 +141,10 @@ def test_auditns_files(
     run(["sh", "-c", "echo > /root/gone/file && rm -r /root/gone"]).require()
     listed = run(["auditctl", "-l"]).require().stdout
     judge.expect("its rule is listed", "/root/gone/file" in listed, good=True)
-    before = len(_keyed(inner.trail("gone.log"), "gone"))
+    before = len(inner.trail("gone.log").keyed("gone"))
     judge.expect("what was done to it", before, good=2)
     run(["sh", "-c", "mkdir /root/gone && echo > /root/gone/file"]).require()
-    after = len(_keyed(inner.trail("later.log"), "gone"))
+    after = len(inner.trail("later.log").keyed("gone"))
     judge.expect("what is done to another", after - before, good=0)
     deleted = run(["auditctl", "-W", *lost])
     judge.expect("deleting its rule", deleted.status, good=0)
@@ -264,9 +260,9 @@ def _expect_copied(judge: Judge, inner: Any) -> None:
             inner.guest.run(["auditctl", "-a", *rule]).require()
         for top, (act, name, kind) in zip(tops, _COPIES, strict=True):
             path = _DEEP.format(top=top, name=name)
-            lost, known = inner.lost(), len(_keyed(inner.trail("copying.log"), "copied"))
+            lost, known = inner.lost(), len(inner.trail("copying.log").keyed("copied"))
             inner.run([*act, path]).require()
-            (event,) = _keyed(inner.trail("copied.log"), "copied")[known:]
+            (event,) = inner.trail("copied.log").keyed("copied")[known:]
             what = f"{act[0]} {where}"
             judge.expect(f"told of {what}", _kinds_of(event, path), good=[kind])
             judge.expect(f"lost of {what}", inner.lost() - lost, good=0)

@@ -87,10 +87,10 @@ def test_auditns_kept(
     judge.expect("kept outside", numbers, good=list(map(str, range(_FEW))))
     # By then there was no daemon in whose PID namespace the pids could have been looked up.
     judge.expect("pids", "0" in {one.get("pid") for one in told}, good=False)
-    calls = trail.matching(type="SYSCALL", key="signal", comm="sh")
-    judge.expect("the parent's pid is 0", [one.get("ppid") == "0" for one in calls], good=[False])
-    serials = {one.serial for one in calls}
-    signalled = [o.get("opid") for o in trail.matching(type="OBJ_PID") if o.serial in serials]
+    calls = trail.having(type="SYSCALL", key="signal", comm="sh")
+    orphans = [one.get("ppid") == "0" for one in calls.matching(type="SYSCALL")]
+    judge.expect("the parent's pid is 0", orphans, good=[False])
+    signalled = [one.get("opid") for one in calls.matching(type="OBJ_PID")]
     judge.expect("whom it signalled", signalled, good=[pid])
     guest.run(["auditctl", "-D"]).require()
 

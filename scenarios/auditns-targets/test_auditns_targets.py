@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from harness.audit.records import Event, Record, Trail
 from harness.guest.machine import Guest, Job
 from harness.scenario import Judge
 
@@ -37,18 +36,10 @@ if libc.ptrace(0x4206, pid, None, None):
 """
 
 
-def _keyed(trail: Trail, key: str) -> list[Event]:
-    return [e for e in trail if any(r.type == "SYSCALL" and r.get("key") == key for r in e.records)]
-
-
 def _said(guest: Guest, job: Job, what: str) -> list[str]:
     """The words of the first line that a program prints, once it is there."""
     guest.wait_until(lambda: b"\n" in job.out, 60.0, what)
     return bytes(job.out).decode().split()
-
-
-def _targets(events: list[Event]) -> list[Record]:
-    return [one for event in events for one in event.records if one.type == "OBJ_PID"]
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "AUDITSYSCALL", "USER_NS", "PID_NS"])
@@ -78,7 +69,7 @@ def test_auditns_targets(
         (pid,) = _said(guest, single, "its pid")
         run(["sh", "-c", f"until grep -qx sleep /proc/{pid}/comm; do :; done"]).require()
         run(["kill", "-CONT", pid]).require()
-        seen = _targets(_keyed(inner.trail(f"single-{tag}.log"), "kill")[-1:])
+        seen = inner.trail(f"single-{tag}.log").keyed("kill")[-1:].matching(type="OBJ_PID")
         judge.expect(f"targets, {where}", len(seen), good=1)
         if seen:
             told = (seen[0].get("opid"), seen[0].get("ouid"), seen[0].get("ocomm"))
@@ -87,20 +78,20 @@ def test_auditns_targets(
 
         # in a call what is signalled by that one, and not by another of the same task,
         run(["sh", "-c", f"kill -CONT {pid}; kill -CONT $$"]).require()
-        both = _keyed(inner.trail(f"twice-{tag}.log"), "kill")[-2:]
-        counts = [len(_targets([one])) for one in both]
+        both = inner.trail(f"twice-{tag}.log").keyed("kill")[-2:]
+        counts = [sum(record.type == "OBJ_PID" for record in one.records) for one in both]
         judge.expect(f"targets of two calls, {where}", counts, good=[1, 1])
 
         # so is one that is traced,
         run(["python3", "-c", _TRACE, pid]).require()
-        seen = _targets(_keyed(inner.trail(f"traced-{tag}.log"), "ptrace")[-1:])
+        seen = inner.trail(f"traced-{tag}.log").keyed("ptrace")[-1:].matching(type="OBJ_PID")
         judge.expect(f"traced, {where}", [one.get("opid") for one in seen], good=[pid])
 
         # and of a group everyone.
         group = inner.box.spawn(["python3", "-c", _SLEEPERS])
         pgid, *pids = _said(guest, group, "a group")
         run(["kill", "-CONT", "--", f"-{pgid}"]).require()
-        seen = _targets(_keyed(inner.trail(f"group-{tag}.log"), "kill")[-1:])
+        seen = inner.trail(f"group-{tag}.log").keyed("kill")[-1:].matching(type="OBJ_PID")
         opids = sorted(int(str(one.get("opid"))) for one in seen)
         judge.expect(f"a group, {where}", opids, good=sorted(int(one) for one in (pgid, *pids)))
         run(["sh", "-c", f"kill -KILL {pid} -{pgid}"]).require()
@@ -116,7 +107,7 @@ def test_auditns_targets(
     group = guest.spawn(["python3", "-c", _SLEEPERS])
     pgid, *pids = _said(guest, group, "a group outside")
     guest.run(["kill", "-CONT", "--", f"-{pgid}"]).require()
-    seen = _targets(_keyed(auditd.trail("group-outside.log"), "kill")[-1:])
+    seen = auditd.trail("group-outside.log").keyed("kill")[-1:].matching(type="OBJ_PID")
     opids = sorted(int(str(one.get("opid"))) for one in seen)
     judge.expect("a group outside", opids, good=sorted(int(one) for one in (pgid, *pids)))
     guest.run(["kill", "-KILL", "--", f"-{pgid}"]).require()

@@ -86,11 +86,8 @@ def test_contid_drop(guest: Guest, judge: Judge, auditd: Any) -> None:
     judge.expect("order", _out_of_order(ops), good=[])
     # An exit that is audited is of its container, and told before that ended; a kill is none.
     exits = {
-        str(record.get("contid")): event.serial
-        for event in trail
-        if any(one.type == "SYSCALL" and one.get("key") == "exit" for one in event.records)
-        for record in event.records
-        if record.type == "CONTAINER_ID"
+        str(record.get("contid")): record.serial
+        for record in trail.keyed("exit").matching(type="CONTAINER_ID")
     }
     good = [str(number) for number, what in enumerate(_ENDS, _AUDITED) if what != "kill"]
     judge.expect("audited exits", sorted(exits), good=good)

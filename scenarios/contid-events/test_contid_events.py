@@ -107,7 +107,7 @@ def test_contid_events(
     guest.wait_until(lambda: b"ready" in traced.out, 20.0, "a container")
     target = guest.run(["pidof", "sleep"]).require().stdout.strip()
     guest.run(["python3", "-c", _ATTACH, target]).require()
-    (event,) = _of_key(daemon.trail(), "trace")
+    (event,) = daemon.trail().keyed("trace")
     judge.expect("tracer", _subject(event), good="nothing")
     judge.expect("traced", _targets(event), good=["51"])
 
@@ -116,7 +116,7 @@ def test_contid_events(
     guest.wait_until(lambda: group.out.count(b"ready") == 3, 20.0, "three containers")
     leader = bytes(group.out).decode().split()[0]
     guest.run([_NAMED, "52", "sh", "-c", f"kill -0 -{leader}"]).require()
-    (event,) = _of_key(daemon.trail(), "signal")[-1:]
+    (event,) = daemon.trail().keyed("signal")[-1:]
     judge.expect("sender", _subject(event), good="52")
     named = sorted(one for one in _targets(event) if one != "nothing")
     judge.expect("receivers", named, good=["7", "8", "9"])
@@ -151,15 +151,6 @@ def test_contid_events(
     (packet,) = [one for one in event.records if one.type == "NETFILTER_PKT"]
     judge.expect("number where none is", packet.get("record"), good=None)
     judge.expect("records of containers there", _has(event, "CONTAINER_ID"), good=False)
-
-
-def _of_key(trail: Any, key: str) -> list[Event]:
-    """The system calls that a rule asked for; its own making has the key, too."""
-    return [
-        event
-        for event in trail
-        if any(one.type == "SYSCALL" and one.get("key") == key for one in event.records)
-    ]
 
 
 def _has(event: Event, kind: str) -> bool:

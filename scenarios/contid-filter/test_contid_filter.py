@@ -147,6 +147,5 @@ def _audited(trail: Any, key: str) -> list[str]:
     """The places of the system calls that a rule asked for, one for each event."""
     return [
         _IDS[next((one.get("contid") for one in event.records if one.type == "CONTAINER_ID"), None)]
-        for event in trail
-        if any(one.type == "SYSCALL" and one.get("key") == key for one in event.records)
+        for event in trail.keyed(key)
     ]

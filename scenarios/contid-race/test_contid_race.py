@@ -75,13 +75,8 @@ def test_contid_race(guest: Guest, judge: Judge, auditd: Any) -> None:
 
 def _set(trail: Any) -> Counter[str]:
     """How often each id was given."""
-    return Counter(
-        str(record.get("contid"))
-        for event in trail
-        if any(one.type == "SYSCALL" and one.get("success") == "yes" for one in event.records)
-        for record in event.records
-        if record.type == "CONTAINER_OP" and record.get("op") == "set"
-    )
+    done = trail.having(type="SYSCALL", success="yes")
+    return Counter(str(one.get("contid")) for one in done.matching(type="CONTAINER_OP", op="set"))
 
 
 def _unlike(seen: Counter[str], wins: dict[str, str], tried: set[str]) -> dict[str, int]:

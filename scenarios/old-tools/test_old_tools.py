@@ -33,7 +33,7 @@ def test_old_tools(guest: Guest, judge: Judge, auditd: Any, old_tools: Callable[
     guest.run(["sh", "-c", _DELEGATE]).require()
     trail = auditd.trail()
     (event,) = [e for e in trail if any(_is_call(one) for one in e.records)]
-    logins = [e for e in trail if any(one.type == "USER_START" for one in e.records)]
+    logins = trail.having(type="USER_START")
 
     # the daemon has kept each of them, in one piece,
     kinds = [one.type for one in event.records]
