@@ -419,8 +419,10 @@ static int call(unsigned int nth)
 	return syscall(SYS_getpriority, 0, 0, nth) < 0 ? errno : 0;
 }
 
-/* The first one is nothing to it where a path is absolute. */
-/* The path is so long that its record has to grow. */
+/*
+ * The first one is nothing to it where a path is absolute. The path is so long
+ * that its record has to grow.
+ */
 static int open_path(unsigned int nth)
 {
 	char path[LONG_PATH];

@@ -66,22 +66,27 @@ def _hoarded(
     The rule is added before it does.
     """
     job = inner.box.spawn([*argv, payer.folder, *map(str, words)], keep_input=True)
-    charged: list[int] = []
 
-    def has_said() -> bool:
-        return job.out.count(b"\n") > len(charged) or job.status is not None
+    def charged(lines: int) -> int:
+        """Bytes at the time when it has said so much."""
 
-    for _ in range(2):
+        def has_said() -> bool:
+            return job.out.count(b"\n") >= lines or job.status is not None
+
         inner.guest.wait_until(has_said, _LIMIT_S, "hoard.py")
         # What it has the daemon told is charged, too, until that has read it.
         inner.trail("hoarding.log")
-        charged.append(payer.charged)
-        if rule and len(charged) == 1:
-            inner.run(["auditctl", "-a", *rule]).require()
-        job.send("\n")
+        return payer.charged
+
+    before = charged(1)
+    if rule:
+        inner.run(["auditctl", "-a", *rule]).require()
+    job.send("\n")
+    kept = charged(2) - before
+    job.send("\n")
     inner.judge.expect(f"to have it keep {words[0]}", bytes(job.out).split()[-1], good=b"0")
     job.wait().require()
-    return charged[1] - charged[0]
+    return kept
 
 
 @pytest.mark.scenario(feature=["auditns"], config=["AUDIT", "USER_NS", "PID_NS", "MEMCG"])

@@ -33,20 +33,18 @@ _LIMIT_S = 20.0
 _TITLES = {"inside": "true", "outside": "/init"}
 _CONFIG = "/etc/audit/auditd.conf"
 _DROP = "echo $$; exec setpriv --inh-caps=-all true"
-# struct vfs_cap_data, revision 2: CAP_CHOWN, for whoever runs it (linux/capability.h).
-_CAPABLE = f"""
-import os, struct
-os.setxattr("{_CONFIG}", "security.capability", struct.pack("<5I", 2 << 24, 1, 0, 0, 0))
+# struct vfs_cap_data, revision 2: CAP_CHOWN, for whoever runs a file, and effective if the second
+# argument says so (linux/capability.h).
+_ENDOW = """
+import os, struct, sys
+path, effective = sys.argv[1:]
+caps = struct.pack("<5I", 2 << 24 | int(effective), 1, 0, 0, 0)
+os.setxattr(path, "security.capability", caps)
 """
-# The same for a copy of a program, also effective, and run by one who is not root.
-_GAINING = """
-mount -t tmpfs tmpfs /mnt
-cp /bin/true /mnt/gaining
-python3 -c "
-import os, struct
-os.setxattr('/mnt/gaining', 'security.capability', struct.pack('<5I', 2 << 24 | 1, 1, 0, 0, 0))"
-exec setpriv --reuid=1000 --regid=1000 --clear-groups /mnt/gaining
-"""
+# A program where files may have capabilities, to be run by one who is not root.
+_PROGRAM = "/mnt/gaining"
+_PLACE = f"mount -t tmpfs tmpfs /mnt && cp /bin/true {_PROGRAM}"
+_AS_TESTER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
 # Two addresses: a long one, and one that is only the first byte of a family.
 _INET = 2  # AF_INET
 _CONNECT = f"""
@@ -61,10 +59,10 @@ _DEFAULT = "audit_backlog_limit: using default of 8192, unable to parse many"
 
 def _arguments(trail: Trail, key: str) -> list[str]:
     """What a program that a rule told of was called with, as its records have it."""
-    called = [one.serial for one in trail.matching(type="SYSCALL", key=key, comm="true")]
+    called = trail.having(type="SYSCALL", key=key, comm="true")
     found: dict[int, str] = {}
-    for record in trail.matching(type="EXECVE"):
-        for name, value in record.fields.items() if record.serial in called else ():
+    for record in called.matching(type="EXECVE"):
+        for name, value in record.fields.items():
             number = name[1:].partition("[")[0]
             if name[0] == "a" and number.isdigit():
                 found[int(number)] = found.get(int(number), "") + value
@@ -143,8 +141,7 @@ def test_auditns_records(
         reader.run(["auditctl", "-D"]).require()
         trail = reader.trail(f"program-{where}.log")
         seen = _arguments(trail, "program")
-        events = {one.serial for one in trail.matching(type="SYSCALL", comm="true")}
-        titles = [o for o in trail.matching(type="PROCTITLE") if o.serial in events]
+        titles = trail.having(type="SYSCALL", comm="true").matching(type="PROCTITLE")
         named = [str(one.get("proctitle")).partition("\0")[0].split(" ")[0] for one in titles]
         judge.expect(f"titles, {where}", named, good=[_TITLES[where]])
         lengths = [len(one) for one in seen[1:]]
@@ -160,11 +157,12 @@ def test_auditns_records(
             line = f"always,exit -F arch=b64 {asked} -k {key}"
             reader.run(["auditctl", "-a", *line.split()]).require()
         reader.run(["python3", "-c", _CONNECT]).require()
-        reader.run(["sh", "-ec", _GAINING]).require()
+        reader.run(["sh", "-c", _PLACE]).require()
+        reader.run(["python3", "-c", _ENDOW, _PROGRAM, "1"]).require()
+        reader.run([*_AS_TESTER, _PROGRAM]).require()
         reader.run(["auditctl", "-D"]).require()
         trail = reader.trail(f"more-{where}.log")
-        asked_for = {one.serial for one in trail.matching(type="SYSCALL", key="address")}
-        sent = [one for one in trail.matching(type="SOCKADDR") if one.serial in asked_for]
+        sent = trail.keyed("address").matching(type="SOCKADDR")
         addresses = [one.fields["saddr"] for one in sent]
         judge.expect(f"addresses, {where}", addresses, good=[f"{_INET:02X}"])
         owned = [one.get("frootid") for one in trail.matching(type="BPRM_FCAPS")]
@@ -194,7 +192,7 @@ def test_auditns_records(
             reader.run(["auditctl", "-a", *own.split()]).require()
         reader.run(["kill", "-HUP", str(pid)]).require()
         _await_reading(reader, 2)
-        reader.run(["python3", "-c", _CAPABLE]).require()
+        reader.run(["python3", "-c", _ENDOW, _CONFIG, "0"]).require()
         reader.run(["stat", _CONFIG]).require()
         trail = reader.trail(f"own-{where}.log")
         paths = trail.matching(type="PATH", name=_CONFIG)

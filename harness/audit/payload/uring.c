@@ -5,7 +5,7 @@
  *	uring call|twice|hold|worker|poll openat|mkdirat COUNT PATH [PID]
  *	uring call|worker|poll send list|get|set
  *	uring then|linked nop|bind|wait PATH|--connect
- *	uring apart wait PATH
+ *	uring apart PATH
  *
  * in io_uring_enter(2), by a worker, or by a polling thread. With COUNT 1 the
  * path is PATH, else PATH0, PATH1 and so on; twice does the last of them again,
@@ -308,8 +308,8 @@ int main(int argc, char **argv)
 
 	if (argc == 4 && !strcmp(argv[2], "send"))
 		return send_message(argv[1], argv[3]);
-	if (argc == 4 && !strcmp(argv[1], "apart"))
-		return do_apart(argv[3]);
+	if (argc == 3 && !strcmp(argv[1], "apart"))
+		return do_apart(argv[2]);
 	if (argc == 4)
 		return do_after(argv[1], argv[2], argv[3]);
 	if (argc < 5 || argc > 6 || atoi(argv[3]) < 1 || atoi(argv[3]) >= MAX) {
