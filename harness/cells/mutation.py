@@ -249,7 +249,7 @@ class Mutation:
                 self._seconds[name],
             )
 
-        # What is on record was seen, whoever ran what when it was counted.
+        # What is on record, of this base or another, was seen, whoever ran what when counted.
         return sorted((name for name in self.ends if name in rarity or name == who), key=rank)
 
     def _is_asked(self, revision: Revision, order: Iterable[str], known: Container[str]) -> bool:

@@ -8,6 +8,7 @@ changed around a hunk since.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +46,9 @@ class Record:
         Raises SeriesError for what has not its form: a table for each configuration, that has
         the name by the hunk's key.
         """
-        hints: dict[str, tuple[str, str]] = {}
-        for other in sorted(folder.parent.glob(f"*/{MISSED}")):
-            if other.parent != folder:
-                hints |= _read(other)
-        file = folder / MISSED
-        return cls(seen=_read(file) if file.is_file() else {}, hints=hints)
+        files = sorted(folder.parent.glob(f"*/{MISSED}"))
+        read = {file.parent: _read(file) for file in files}
+        return cls(seen=read.pop(folder, {}), hints=ChainMap(*read.values()))
 
     def who(self, hunk: Hunk, config: str) -> str:
         """Who missed it under this configuration; empty where nobody is known to."""
